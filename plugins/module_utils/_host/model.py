@@ -1,0 +1,100 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The host snapshot as data: what one machine is, told apart from how it is read.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, NamedTuple
+
+from .._arguments import LAYOUT_ARGUMENT, parse, split, without_sequence
+from .._ranges import RangeSet
+
+#: e820 types (arch/x86/include/asm/e820/types.h).
+RAM, RESERVED, ACPI, NVS, UNUSABLE, PMEM, PRAM = 1, 2, 3, 4, 5, 7, 12
+SOFT_RESERVED = 0xEFFFFFFF
+
+
+class MapEntry(NamedTuple):
+    """Bytes ``[start, end)`` of one e820 type."""
+
+    start: int
+    end: int
+    type: int
+
+
+class NodeRange(NamedTuple):
+    """Bytes ``[start, end)`` that the firmware (SRAT) gives to a node."""
+
+    node: int
+    start: int
+    end: int
+
+
+class ForeignArgument(NamedTuple):
+    """A memory argument that is not ours, and where it stands (``file`` empty: only booted)."""
+
+    argument: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """One machine.
+
+    ``node_ranges`` come from the SRAT (one range over everything where there is none), never from
+    sysfs nodes: a fully carved node is no longer listed there. ``boot_arguments`` are the tokens of
+    the entry that boots next, ours included; None where it could not be read. ``committed`` is the
+    ID of the layout that verification passed for; ``layouts`` holds the raw JSON of every layout
+    stored on the host, by ID. ``state`` is the raw running state (iomem, meminfo, nodes,
+    dax, files) as the reader gave it; only verification and action reports read it, never the planner.
+    """
+
+    architecture: str
+    firmware_map: tuple[MapEntry, ...]
+    node_ranges: tuple[NodeRange, ...]
+    hmat: bool
+    firmware_boot: str
+    kernel_running: str
+    kernel_default: str
+    kernel_config: Mapping[str, str]
+    cmdline: str
+    boot_arguments: tuple[str, ...] | None
+    foreign: tuple[ForeignArgument, ...]
+    committed: str | None
+    layouts: Mapping[str, Mapping[str, Any]]
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kernel(self) -> str:
+        """The release that boots next; the running one where that is unknown."""
+        return self.kernel_default or self.kernel_running
+
+    @property
+    def usable(self) -> RangeSet:
+        """RAM as the firmware reports it."""
+        return RangeSet((e.start, e.end) for e in self.firmware_map if e.type == RAM)
+
+    @property
+    def nodes(self) -> list[int]:
+        """Nodes that own usable RAM, in order."""
+        return [node for node in sorted({r.node for r in self.node_ranges}) if self.node_usable(node)]
+
+    def node_span(self, node: int) -> RangeSet:
+        return RangeSet((r.start, r.end) for r in self.node_ranges if r.node == node)
+
+    def node_usable(self, node: int) -> RangeSet:
+        """Firmware-usable RAM of a node."""
+        return self.usable.intersect(self.node_span(node))
+
+    @property
+    def foreign_tokens(self) -> list[str]:
+        """The command line of the next boot without the run of arguments that is ours."""
+        tokens = list(self.boot_arguments) if self.boot_arguments is not None else split(self.cmdline)
+        for layout in self.layouts.values():
+            tokens = without_sequence(tokens, [str(a) for a in layout.get("kernel_arguments", [])])
+        return [token for token in tokens if parse(token).name != LAYOUT_ARGUMENT]

@@ -1,0 +1,246 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The layout: the computed result for one host, and the only thing that later steps read.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+from ._arguments import LAYOUT_ARGUMENT
+from ._errors import InvalidInput
+from ._ranges import Range
+from ._units import U64
+
+#: What a pool, device, owner or group may be called: nothing that a shell, a unit file, a udev
+#: rule or a path could read as more than a name.
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
+ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\$?")
+MODE = re.compile(r"0[0-7]{3}")
+LAYOUT_ID = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """One physical range on one node that a pool takes; ``align`` is what its devices need."""
+
+    pool: str
+    mechanism: str
+    node: int
+    start: int
+    end: int
+    align: int
+
+    @property
+    def range(self) -> Range:
+        return Range(self.start, self.end)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A DAX device: extents (absolute, half-open) of one reservation, and who may open it.
+
+    ``path`` is the place in the plan that asked for it (``pools.guests.devices[0]``).
+    """
+
+    name: str
+    pool: str
+    node: int
+    align: int
+    extents: tuple[Range, ...]
+    path: str
+    owner: str = "root"
+    group: str = "root"
+    mode: str = "0600"
+
+    @property
+    def size(self) -> int:
+        return sum(extent.size for extent in self.extents)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes, for the host or one node.
+
+    ``installed``: firmware-usable RAM. ``kernel_*``: RAM that the kernel manages without and with
+    this layout. ``struct_pages_*``: what describes memory, device mappings included.
+    ``saved``: struct pages given back.
+    """
+
+    installed: int = 0
+    kernel_before: int = 0
+    kernel_after: int = 0
+    struct_pages_before: int = 0
+    struct_pages_after: int = 0
+
+    @property
+    def saved(self) -> int:
+        return self.struct_pages_before - self.struct_pages_after
+
+    def to_json(self) -> dict[str, int]:
+        return {
+            "installed": self.installed,
+            "kernel_before": self.kernel_before,
+            "kernel_after": self.kernel_after,
+            "struct_pages_before": self.struct_pages_before,
+            "struct_pages_after": self.struct_pages_after,
+            "saved": self.saved,
+        }
+
+
+@dataclass(frozen=True)
+class LayoutWarning:
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """See the module. ``plan`` is the normalised plan that it answers, ``kernel`` the release."""
+
+    plan: Mapping[str, Any]
+    kernel: str
+    arguments: tuple[str, ...]
+    reservations: tuple[Reservation, ...]
+    devices: tuple[Device, ...]
+    predicted_map: tuple[tuple[int, int, int], ...]
+    memory: Memory
+    memory_nodes: Mapping[int, Memory]
+    warnings: tuple[LayoutWarning, ...] = ()
+    mounts: tuple[Mapping[str, Any], ...] = field(default=())
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "plan": self.plan,
+            "kernel": self.kernel,
+            "reservations": [
+                {
+                    "pool": r.pool, "mechanism": r.mechanism, "node": r.node,
+                    "start": r.start, "end": r.end, "align": r.align,
+                }
+                for r in self.reservations
+            ],
+            "devices": [
+                {
+                    "name": d.name, "pool": d.pool, "node": d.node, "align": d.align,
+                    "extents": [[e.start, e.end] for e in d.extents], "path": d.path,
+                    "owner": d.owner, "group": d.group, "mode": d.mode,
+                }
+                for d in self.devices
+            ],
+            "mounts": [dict(mount) for mount in self.mounts],
+            "predicted_map": [list(entry) for entry in self.predicted_map],
+            "memory": {
+                **self.memory.to_json(),
+                "nodes": {str(n): m.to_json() for n, m in sorted(self.memory_nodes.items())},
+            },
+            "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
+        }  # fmt: skip
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits of SHA-256 over the content and the arguments without the ID."""
+        content = dict(self._content(), kernel_arguments=list(self.arguments))
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def kernel_arguments(self) -> tuple[str, ...]:
+        """What has to stand on the command line as one unbroken run: the ID, then the arguments."""
+        return (f"{LAYOUT_ARGUMENT}={self.id}", *self.arguments) if self.arguments else ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "kernel_arguments": list(self.kernel_arguments),
+            **self._content(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Layout:
+        """Read and check a layout that comes from outside.
+
+        Raises :class:`InvalidInput` where a field is missing, of the wrong type, or a name could
+        be more than a name; and where the ID does not match the content.
+        """
+        try:
+            layout = _read(data)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise InvalidInput.of("layout", "layout-invalid", f"not a layout: {error!r}") from None
+        if data.get("id") != layout.id:
+            raise InvalidInput.of(
+                "layout.id",
+                "layout-changed",
+                f"the layout's content has the ID {layout.id}, but it says {data.get('id')!r}: it was edited",
+            )
+        return layout
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < U64:
+        raise ValueError(f"{value!r} is not an address, size or node")
+    return value
+
+
+def _text(value: Any, pattern: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(f"{value!r} is not allowed here")
+    return value
+
+
+_ARGUMENT = re.compile(r"[A-Za-z0-9_.@!%,:+=-]{1,2047}")
+_RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{0,128}")
+_PLAN_PATH = re.compile(r"[A-Za-z0-9_.\[\]-]{0,200}")
+_WORD = re.compile(r"[a-z0-9_-]{1,40}")
+
+
+def _range(pair: Any) -> Range:
+    start, end = pair
+    if _number(start) >= _number(end):
+        raise ValueError(f"{pair!r} is not a range")
+    return Range(start, end)
+
+
+def _memory(data: Any) -> Memory:
+    names = ("installed", "kernel_before", "kernel_after", "struct_pages_before", "struct_pages_after")
+    return Memory(*(_number(data[name]) for name in names))
+
+
+def _read(data: Any) -> Layout:
+    arguments = [_text(a, _ARGUMENT) for a in data["kernel_arguments"]]
+    if arguments and not arguments[0].startswith(LAYOUT_ARGUMENT + "="):
+        raise ValueError("kernel_arguments do not start with the layout's ID")
+    if not isinstance(data["plan"], dict):
+        raise ValueError("plan is not a mapping")
+    return Layout(
+        plan=data["plan"],
+        kernel=_text(data["kernel"], _RELEASE),
+        arguments=tuple(arguments[1:]),
+        reservations=tuple(
+            Reservation(
+                _text(r["pool"], NAME), _text(r["mechanism"], _WORD), _number(r["node"]),
+                _range((r["start"], r["end"])).start, _number(r["end"]), _number(r["align"]),
+            )
+            for r in data["reservations"]
+        ),
+        devices=tuple(
+            Device(
+                _text(d["name"], NAME), _text(d["pool"], NAME), _number(d["node"]), _number(d["align"]),
+                tuple(_range(e) for e in d["extents"]), _text(d["path"], _PLAN_PATH),
+                _text(d["owner"], ACCOUNT), _text(d["group"], ACCOUNT), _text(d["mode"], MODE),
+            )
+            for d in data["devices"]
+        ),
+        predicted_map=tuple((*_range(e[:2]), _number(e[2])) for e in data["predicted_map"]),
+        memory=_memory(data["memory"]),
+        memory_nodes={int(n): _memory(m) for n, m in data["memory"]["nodes"].items()},
+        warnings=tuple(LayoutWarning(_text(w["code"], _WORD), str(w["message"])) for w in data["warnings"]),
+        mounts=tuple(dict(m) for m in data["mounts"]),
+    )  # fmt: skip

@@ -1,0 +1,129 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one small interface through which the boot-loader and DAX rooms act on a host.
+
+Everything else in the core computes. Whoever acts is handed a :class:`System`; the real one is
+:class:`RealSystem`, a test may hand in another.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from typing import NamedTuple, Protocol, Sequence
+
+
+class Completed(NamedTuple):
+    """What a command left: its status and its output as text."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class System(Protocol):
+    """What acting rooms may do. Paths are absolute as the host knows them."""
+
+    def read(self, path: str) -> str | None:
+        """Text of a file, None where it does not exist. Raises OSError for other reasons."""
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Replace a file: written beside it, synced, renamed over, the directory synced."""
+
+    def write_sysfs(self, path: str, text: str) -> None:
+        """One write into an existing attribute, never creating a file. Raises OSError."""
+
+    def remove(self, path: str) -> bool:
+        """Remove a file; False where there was none."""
+
+    def listdir(self, path: str) -> list[str]:
+        """Sorted names in a directory, empty where it does not exist."""
+
+    def readlink(self, path: str) -> str | None:
+        """Target of a link, None where there is none."""
+
+    def run(self, argv: Sequence[str]) -> Completed:
+        """Run a program without a shell."""
+
+
+class RealSystem:
+    """The host itself, or a tree of files below ``root`` (programs then are not run there)."""
+
+    def __init__(self, root: str = "/") -> None:
+        self._root = root.rstrip("/")
+
+    def _path(self, path: str) -> str:
+        return self._root + path
+
+    def read(self, path: str) -> str | None:
+        try:
+            with open(self._path(path), encoding="utf-8", errors="surrogateescape") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        target = self._path(path)
+        directory = os.path.dirname(target)
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".carveout-", dir=directory)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        self._sync_directory(directory)
+
+    @staticmethod
+    def _sync_directory(directory: str) -> None:
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def write_sysfs(self, path: str, text: str) -> None:
+        # One write(2) only: the kernel takes each as a command of its own. No O_CREAT, so that a
+        # mistaken path can never leave a file behind.
+        handle = os.open(self._path(path), os.O_WRONLY)
+        try:
+            os.write(handle, text.encode())
+        finally:
+            os.close(handle)
+
+    def remove(self, path: str) -> bool:
+        try:
+            os.unlink(self._path(path))
+        except FileNotFoundError:
+            return False
+        self._sync_directory(os.path.dirname(self._path(path)))
+        return True
+
+    def listdir(self, path: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self._path(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def readlink(self, path: str) -> str | None:
+        try:
+            return os.readlink(self._path(path))
+        except OSError:
+            return None
+
+    def run(self, argv: Sequence[str]) -> Completed:
+        try:
+            done = subprocess.run(
+                list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            )
+        except OSError as error:
+            return Completed(127, "", f"{argv[0]}: {error.strerror}")
+        return Completed(done.returncode, done.stdout, done.stderr)

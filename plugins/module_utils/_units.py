@@ -1,0 +1,157 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Sizes: the kernel's number grammar, the plan's grammar, and how sizes are printed.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+TIB = 1 << 40
+
+PAGE = 4 * KIB
+#: SPARSEMEM section on x86_64 (arch/x86/include/asm/sparsemem.h, SECTION_SIZE_BITS 27): struct
+#: pages exist for whole sections only.
+SECTION = 128 * MIB
+#: sizeof(struct page) on every x86_64 kernel from 5.10 to 7.x.
+STRUCT_PAGE = 64
+
+U64 = 1 << 64
+
+_SUFFIX_SHIFT = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
+_PLAN_UNITS = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
+_PLAN_SIZE = re.compile(r"(\d+)(?:\.(\d{1,9}))?\s?([A-Za-z]*)")
+
+
+def strtoull(text: str, base: int = 0) -> tuple[int, str]:
+    """Parse as the kernel's ``simple_strtoull`` does: ``(value, rest)``.
+
+    Base 0 reads ``0x`` as hexadecimal and a leading ``0`` as octal. Where nothing parses the value
+    is 0 and the rest is the whole text. Values wrap at 64 bits (lib/vsprintf.c, simple_strtoull).
+    """
+    digits = "0123456789abcdef"
+    position = 0
+    if base == 0:
+        if text[:1] == "0":
+            hexadecimal = text[1:2] in ("x", "X") and text[2:3].lower() != "" and text[2:3].lower() in digits
+            base = 16 if hexadecimal else 8
+        else:
+            base = 10
+    if base == 16 and text[:2].lower() == "0x":
+        position = 2
+    value = 0
+    start = position
+    while position < len(text):
+        digit = digits.find(text[position].lower()) if text[position].isascii() else -1
+        if digit < 0 or digit >= base:
+            break
+        value = (value * base + digit) % U64
+        position += 1
+    if position == start:
+        return 0, text
+    return value, text[position:]
+
+
+def memparse(text: str) -> tuple[int, str]:
+    """Parse a number with an optional suffix K M G T P E as the kernel's ``memparse`` does.
+
+    Returns ``(bytes, rest)``; where no number stands the value is 0 and the rest is the text
+    (lib/cmdline.c, memparse). In a hexadecimal number a trailing ``E`` is a digit.
+    """
+    value, rest = strtoull(text)
+    if len(rest) == len(text):
+        # memparse applies a suffix even when no digit was read; the value stays 0.
+        shift = _SUFFIX_SHIFT.get(rest[:1].lower())
+        return 0, rest if shift is None else rest[1:]
+    shift = _SUFFIX_SHIFT.get(rest[:1].lower())
+    if shift is None:
+        return value, rest
+    return (value << shift) % U64, rest[1:]
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of a plan's size: ``16GiB``, ``1.5GiB``, ``4096`` or an integer of bytes.
+
+    Raises ``ValueError`` with a message fit for an operator: unknown unit (and the nearest right
+    one), a fraction that is not a whole number of bytes, a negative number.
+    """
+    if isinstance(text, bool):
+        raise ValueError("a size is expected, not a boolean")
+    if isinstance(text, int):
+        if text < 0:
+            raise ValueError("a size cannot be negative")
+        if text >= U64:
+            raise ValueError("the size does not fit in 64 bits")
+        return text
+    match = _PLAN_SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size; write for example 16GiB, 512MiB or 4096")
+    whole, fraction, unit = match.group(1), match.group(2) or "", match.group(3)
+    if unit not in _PLAN_UNITS:
+        raise ValueError(f"unknown unit {unit!r} in {text!r}{_unit_hint(unit)}")
+    factor = _PLAN_UNITS[unit]
+    scaled = int(whole + fraction) * factor
+    if scaled % 10 ** len(fraction):
+        raise ValueError(f"{text!r} is not a whole number of bytes")
+    value = scaled // 10 ** len(fraction)
+    if value >= U64:
+        raise ValueError(f"{text!r} does not fit in 64 bits")
+    return value
+
+
+def _unit_hint(unit: str) -> str:
+    for known in ("KiB", "MiB", "GiB", "TiB"):
+        if unit.lower() in (known.lower(), known[0].lower(), known[0].lower() + "b"):
+            return f"; did you mean {known}? (sizes are powers of 1024: KiB, MiB, GiB, TiB)"
+    return "; known units are KiB, MiB, GiB and TiB"
+
+
+def format_size(size: int) -> str:
+    """Exact and short: the largest unit that divides, or a decimal fraction with the bytes.
+
+    ``1610612736`` gives ``1.5GiB``; what no unit expresses in three decimals is given in bytes.
+    """
+    if size < 0:
+        return "-" + format_size(-size)
+    for name, unit in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if size >= unit:
+            if size % unit == 0:
+                return f"{size // unit}{name}"
+            if size * 1000 % unit == 0:
+                return f"{size / unit:.3f}".rstrip("0").rstrip(".") + name
+    return f"{size}B"
+
+
+def approximate_size(size: int) -> str:
+    """For people: at most two decimals in the unit that fits (``2.75 GiB``)."""
+    if size < 0:
+        return "-" + approximate_size(-size)
+    for name, unit in (("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if size >= unit:
+            return f"{size / unit:.2f}".rstrip("0").rstrip(".") + f" {name}"
+    return f"{size} B"
+
+
+def kernel_size(size: int) -> str:
+    """A number for the kernel's command line that ``memparse`` reads back exactly.
+
+    Sizes that are whole GiB, MiB or KiB use the suffix; others are hexadecimal bytes.
+    """
+    if size:
+        for suffix, unit in (("G", GIB), ("M", MIB), ("K", KIB)):
+            if size % unit == 0:
+                return f"{size // unit}{suffix}"
+    return hex(size)
+
+
+def align_up(value: int, align: int) -> int:
+    return -(-value // align) * align
+
+
+def align_down(value: int, align: int) -> int:
+    return value // align * align

@@ -1,0 +1,68 @@
+# Every target that needs the environment makes it first: `make demo` and `make test` work on a bare machine.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# also where the folder is world-writable, in which Ansible would not look for its configuration
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Ansible insists on UTF-8
+export LC_ALL := C.UTF-8
+# molecule looks for scenarios below extensions/; ours are in molecule/
+export MOLECULE_GLOB := molecule/*/molecule.yml
+# mypy finds ansible_collections.carveout.memory here
+export MYPYPATH := $(CURDIR)/collections
+
+COLLECTION := ansible_collections.carveout.memory
+UV_PIP_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --group dev --extra augeas \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: help setup demo test lint format unit molecule lab-ssh lab-down lab-destroy build lock clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Debian packages and .venv; quick when nothing is missing
+	@python3 tools/setup.py
+
+demo: setup ## carve the lab's virtual host, from nothing to a verified layout
+	@python tools/demo.py
+
+test: setup lint unit molecule ## every check
+
+lint: setup ## ruff, mypy, yamllint, ansible-lint
+	ruff check
+	ruff format --check
+	mypy --package $(COLLECTION).plugins.module_utils --package $(COLLECTION).plugins.plugin_utils
+	yamllint --strict .
+	ansible-lint --offline
+
+format: setup ## let ruff format the Python files and mend what it can
+	ruff check --fix
+	ruff format
+
+unit: setup ## unit and property tests
+	pytest -n 2 tests/unit
+
+molecule: setup ## the scenario `default`, on the lab's virtual host
+	molecule test --scenario-name default
+
+lab-ssh: setup ## log in to the lab's virtual host
+	@python tools/lab.py ssh
+
+lab-down: setup ## stop it
+	@python tools/lab.py down
+
+lab-destroy: setup ## stop it and remove its disk
+	@python tools/lab.py destroy
+
+build: setup ## the wheel and the collection, into dist/
+	python -m build --wheel --no-isolation --outdir dist
+	ansible-galaxy collection build --force --output-path dist
+
+lock: ## resolve requirements.lock anew, to the newest versions
+	python3 -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet uv
+	.venv/lock/bin/$(UV_PIP_COMPILE) --upgrade --output-file requirements.lock
+
+clean: ## remove what is made, but not the lab
+	rm -rf .venv .ansible dist reports .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -27,7 +27,12 @@ setup: ## Debian packages and .venv; quick when nothing is missing
 demo: setup ## carve the lab's virtual host, from nothing to a verified layout
 	@python tools/demo.py
 
-test: setup lint unit molecule ## every check
+test: ## every check, step by step: setup, lint, unit, molecule
+	@for step in setup lint unit molecule; do \
+		started=$$SECONDS; \
+		$(MAKE) --no-print-directory $$step || exit; \
+		echo "== $$step passed in $$((SECONDS - started)) s"; \
+	done
 
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	ruff check
@@ -47,13 +52,13 @@ molecule: setup ## the scenario `default`, on the lab's virtual host
 	molecule test --scenario-name default
 
 lab-ssh: setup ## log in to the lab's virtual host
-	@python tools/lab.py ssh
+	@python -m lab ssh
 
 lab-down: setup ## stop it
-	@python tools/lab.py down
+	@python -m lab down
 
 lab-destroy: setup ## stop it and remove its disk
-	@python tools/lab.py destroy
+	@python -m lab destroy
 
 build: setup ## the wheel and the collection, into dist/
 	python -m build --wheel --no-isolation --outdir dist

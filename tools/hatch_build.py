@@ -20,20 +20,18 @@ class HostSideHook(BuildHookInterface):  # type: ignore[type-arg]
         if version == "editable":
             return
         root = Path(self.root)
-        spec = importlib.util.spec_from_file_location(
-            "zipapp_build", root / "plugins/plugin_utils/zipapp_build.py"
-        )
+        source = root / "plugins/plugin_utils/zipapp_build.py"
+        spec = importlib.util.spec_from_file_location("zipapp_build", source)
         assert spec is not None and spec.loader is not None
         zipapp_build = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(zipapp_build)
 
         release = self.metadata.version
         self._scratch = tempfile.TemporaryDirectory(prefix="carveout-wheel-")
-        name = zipapp_build.zipapp_name(release)
-        built = zipapp_build.build_zipapp(
-            root / "plugins/module_utils", Path(self._scratch.name) / name, release
-        )
-        build_data["force_include"][str(built)] = f"ansible_collections/carveout/memory/files/{name}"
+        out = Path(self._scratch.name) / zipapp_build.zipapp_name(release)
+        built = zipapp_build.build_zipapp(root / "plugins/module_utils", out, release)
+        # hatchling puts the collection's path before it, as before all else in the wheel
+        build_data["force_include"][str(built)] = f"files/{built.name}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove the temporary folder."""

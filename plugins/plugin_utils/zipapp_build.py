@@ -32,9 +32,11 @@ def build_zipapp(core_dir: Path, out: Path, version: str) -> Path:
     """Write the Python files below `core_dir` to `out` as an executable zipapp and return `out`.
 
     Deterministic: the content depends on the sources, their names and `version`, nothing else.
-    `out` appears whole or not at all.
+    `out` appears whole or not at all. Raises FileNotFoundError where `core_dir` holds no Python file.
     """
     sources = {path.relative_to(core_dir): path.read_bytes() for path in core_dir.rglob("*.py")}
+    if not sources:
+        raise FileNotFoundError(f"no Python files below {core_dir}")
     members = {f"{PACKAGE}/{name.as_posix()}": content for name, content in sources.items()}
     for name in sources:
         for folder in name.parents:

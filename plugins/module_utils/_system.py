@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from typing import NamedTuple, Protocol, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 
 class Completed(NamedTuple):
@@ -24,11 +25,28 @@ class Completed(NamedTuple):
     stderr: str
 
 
+class Stat(NamedTuple):
+    """What ``stat(2)`` says of a file, links followed.
+
+    ``mode`` holds type and permissions; ``device`` is the number of the device that a node stands
+    for (0 for others), ``modified`` nanoseconds since 1970.
+    """
+
+    mode: int
+    uid: int
+    gid: int
+    device: int
+    modified: int
+
+
 class System(Protocol):
     """What acting rooms may do. Paths are absolute as the host knows them."""
 
     def read(self, path: str) -> str | None:
-        """Text of a file, None where it does not exist. Raises OSError for other reasons."""
+        """Text of a file, None where it does not exist. Raises OSError for other reasons.
+
+        Nothing is translated: encoded as UTF-8 with ``surrogateescape`` it gives the file's bytes.
+        """
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Replace a file: written beside it, synced, renamed over, the directory synced."""
@@ -45,6 +63,9 @@ class System(Protocol):
     def readlink(self, path: str) -> str | None:
         """Target of a link, None where there is none."""
 
+    def stat(self, path: str) -> Stat | None:
+        """What a file is and whose, None where it does not exist or may not be looked at."""
+
     def run(self, argv: Sequence[str]) -> Completed:
         """Run a program without a shell."""
 
@@ -60,7 +81,7 @@ class RealSystem:
 
     def read(self, path: str) -> str | None:
         try:
-            with open(self._path(path), encoding="utf-8", errors="surrogateescape") as file:
+            with open(self._path(path), encoding="utf-8", errors="surrogateescape", newline="") as file:
                 return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -71,7 +92,7 @@ class RealSystem:
         os.makedirs(directory, mode=0o755, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".carveout-", dir=directory)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fchmod(file.fileno(), mode)
@@ -118,6 +139,13 @@ class RealSystem:
             return os.readlink(self._path(path))
         except OSError:
             return None
+
+    def stat(self, path: str) -> Stat | None:
+        try:
+            found = os.stat(self._path(path))
+        except OSError:
+            return None
+        return Stat(found.st_mode, found.st_uid, found.st_gid, found.st_rdev, found.st_mtime_ns)
 
     def run(self, argv: Sequence[str]) -> Completed:
         try:

@@ -1,0 +1,155 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The files of Carveout that stand on a host, the boot loader's aside: names, content, checksums.
+
+One description serves the module that writes them, the action plugin that tells without asking the
+host whether anything is to do, and the reader of host snapshots.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from ._layout import LAYOUT_ID, Layout
+from ._system import System
+from ._version import VERSION
+
+PROGRAM_DIRECTORY = "/usr/lib/carveout"
+CONFIG_DIRECTORY = "/etc/carveout"
+LAYOUT_DIRECTORY = CONFIG_DIRECTORY + "/layouts"
+COMMITTED = CONFIG_DIRECTORY + "/committed"
+UNIT_DIRECTORY = "/etc/systemd/system"
+SERVICE = "carveout-dax.service"
+TARGET = "carveout.target"
+#: What `systemctl enable carveout.target` makes; the target requires the service.
+ENABLED = f"{UNIT_DIRECTORY}/multi-user.target.wants/{TARGET}"
+
+_PROGRAM = re.compile(r"carveout-[0-9A-Za-z.+_-]+\.pyz")
+_LAYOUT_FILE = re.compile(LAYOUT_ID.pattern + r"\.json")
+
+
+def program_path(version: str = VERSION) -> str:
+    """Where the zipapp of a version stands."""
+    return f"{PROGRAM_DIRECTORY}/carveout-{version}.pyz"
+
+
+def layout_path(layout_id: str) -> str:
+    return f"{LAYOUT_DIRECTORY}/{layout_id}.json"
+
+
+def layout_text(layout: Layout) -> str:
+    return json.dumps(layout.to_json(), indent=1, sort_keys=True) + "\n"
+
+
+def committed_text(layout_id: str) -> str:
+    return layout_id + "\n"
+
+
+def checksum(text: str) -> str:
+    """SHA-256 of a file's bytes, as :meth:`System.read` gives them."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def link_checksum(target: str) -> str:
+    """A symbolic link's: of its target."""
+    return checksum("-> " + target)
+
+
+def unit_texts(version: str = VERSION) -> dict[str, str]:
+    """Text of the systemd units by path.
+
+    The target is what tenants order themselves after; being wanted by ``multi-user.target`` it is
+    part of every boot, so that ``After=carveout.target`` alone is enough for them.
+    """
+    service = f"""\
+# Written by Carveout (carveout.memory.host_files); changes are overwritten.
+[Unit]
+Description=Recreate the DAX devices of the booted Carveout layout
+After=systemd-udevd.service systemd-modules-load.service local-fs.target
+Before={TARGET}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/python3 -B {program_path(version)} restore
+TimeoutStartSec=180
+# It writes to sysfs, loads modules and writes a udev rule; it needs nothing else of the host.
+UMask=0022
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths=/run /sys
+ProtectHome=yes
+PrivateTmp=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+"""
+    target = f"""\
+# Written by Carveout (carveout.memory.host_files); changes are overwritten.
+[Unit]
+Description=DAX devices of the booted Carveout layout stand at /dev/carveout
+Requires={SERVICE}
+After={SERVICE}
+
+[Install]
+WantedBy=multi-user.target
+"""
+    return {f"{UNIT_DIRECTORY}/{SERVICE}": service, f"{UNIT_DIRECTORY}/{TARGET}": target}
+
+
+def expected_files(
+    program_sha256: str, layout: Layout | None, committed: str | None, version: str = VERSION
+) -> dict[str, str]:
+    """Checksums by path of what has to stand on a host (older layouts may stand beside it)."""
+    files = {program_path(version): program_sha256}
+    files.update({path: checksum(text) for path, text in unit_texts(version).items()})
+    files[ENABLED] = link_checksum(f"{UNIT_DIRECTORY}/{TARGET}")
+    if layout is not None:
+        files[layout_path(layout.id)] = checksum(layout_text(layout))
+    if committed is not None:
+        files[COMMITTED] = checksum(committed_text(committed))
+    return files
+
+
+def known_paths(system: System) -> list[str]:
+    """Every path that can be ours and exists on the host, whatever version wrote it."""
+    candidates = [
+        *(f"{PROGRAM_DIRECTORY}/{n}" for n in system.listdir(PROGRAM_DIRECTORY) if _PROGRAM.fullmatch(n)),
+        *(f"{LAYOUT_DIRECTORY}/{n}" for n in system.listdir(LAYOUT_DIRECTORY) if _LAYOUT_FILE.fullmatch(n)),
+        COMMITTED,
+        *unit_texts(),
+    ]
+    found = [path for path in candidates if system.stat(path) is not None]
+    if system.readlink(ENABLED) is not None:
+        found.append(ENABLED)
+    return found
+
+
+def known_files(system: System) -> dict[str, str]:
+    """Checksums by path of the files of ours that the host has (``files`` of a host snapshot)."""
+    files = {}
+    for path in known_paths(system):
+        target = system.readlink(path)
+        text = None if target is not None else system.read(path)
+        if target is not None:
+            files[path] = link_checksum(target)
+        elif text is not None:
+            files[path] = checksum(text)
+    return files
+
+
+def stored_layout_ids(files: Mapping[str, str]) -> list[str]:
+    """IDs of the layouts among the paths of ``files``."""
+    prefix = LAYOUT_DIRECTORY + "/"
+    return sorted(path[len(prefix) : -len(".json")] for path in files if path.startswith(prefix))

@@ -1,0 +1,54 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a boot loader will do at the next boot, whatever loader it is.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .._host.model import ForeignArgument
+
+
+@dataclass(frozen=True)
+class LoaderState:
+    """The boot loader of a host as it stands.
+
+    ``kind`` is ``grub``, or empty where the loader is none that Carveout can write to.
+    ``problem`` says why nothing can be changed, empty where it can. ``unparsable`` says which file
+    of the configuration augeas could not read: new arguments are then refused, removal is not.
+    ``drop_in_text`` is None where our file does not exist. ``owned`` are the tokens that our
+    drop-in holds. ``boot_arguments`` are the tokens that the kernel of the entry that boots next
+    gets, ours included, without the loader's own ``BOOT_IMAGE=``; None where there is no such
+    entry to read. ``command_line`` is the same entry's whole command line as /proc/cmdline will
+    show it; ``kernel`` its kernel's release, empty where its file name holds none.
+    ``running`` are the tokens of /proc/cmdline. ``stored`` are the argument lists of the layouts
+    stored on the host. ``regenerate`` is the command that makes the boot entries anew.
+    """
+
+    kind: str
+    problem: str = ""
+    unparsable: str = ""
+    drop_in: str = ""
+    drop_in_text: str | None = None
+    owned: tuple[str, ...] = ()
+    boot_arguments: tuple[str, ...] | None = None
+    command_line: str = ""
+    kernel: str = ""
+    running: tuple[str, ...] = ()
+    stored: tuple[tuple[str, ...], ...] = ()
+    foreign: tuple[ForeignArgument, ...] = ()
+    regenerate: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The snapshot's ``state.loader``; the other facts have places of their own in it."""
+        return {
+            "kind": self.kind,
+            "problem": "; ".join(text for text in (self.problem, self.unparsable) if text),
+            "drop_in": self.drop_in,
+            "drop_in_text": self.drop_in_text or "",
+            "owned": list(self.owned),
+        }

@@ -37,7 +37,8 @@ test: ## every check, step by step: setup, lint, unit, molecule
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	ruff check
 	ruff format --check
-	mypy --package $(COLLECTION).plugins.module_utils --package $(COLLECTION).plugins.plugin_utils
+	mypy --package $(COLLECTION).plugins
+	mypy tools lab
 	yamllint --strict .
 	ansible-lint --offline
 

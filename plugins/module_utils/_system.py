@@ -29,7 +29,7 @@ class Stat(NamedTuple):
     """What ``stat(2)`` says of a file, links followed.
 
     ``mode`` holds type and permissions; ``device`` is the number of the device that a node stands
-    for (0 for others), ``modified`` nanoseconds since 1970.
+    for (0 for others), ``modified`` nanoseconds since 1970, ``size`` bytes (sysfs and procfs make it up).
     """
 
     mode: int
@@ -37,6 +37,7 @@ class Stat(NamedTuple):
     gid: int
     device: int
     modified: int
+    size: int = 0
 
 
 class System(Protocol):
@@ -145,7 +146,9 @@ class RealSystem:
             found = os.stat(self._path(path))
         except OSError:
             return None
-        return Stat(found.st_mode, found.st_uid, found.st_gid, found.st_rdev, found.st_mtime_ns)
+        return Stat(
+            found.st_mode, found.st_uid, found.st_gid, found.st_rdev, found.st_mtime_ns, found.st_size
+        )
 
     def run(self, argv: Sequence[str]) -> Completed:
         try:

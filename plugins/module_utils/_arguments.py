@@ -7,7 +7,8 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, NamedTuple, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 #: Names of arguments that change which memory the kernel uses. Where they are not ours they are
 #: foreign memory arguments.

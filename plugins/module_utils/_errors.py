@@ -7,8 +7,9 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Problem:
         return {"path": self.path, "code": self.code, "message": self.message}
 
 
+_E = TypeVar("_E", bound="CarveoutError")
+
+
 class CarveoutError(Exception):
     """Base of the family: one or more :class:`Problem`. ``exit_code`` is the command's status."""
 
@@ -41,7 +45,7 @@ class CarveoutError(Exception):
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
     @classmethod
-    def of(cls, path: str, code: str, message: str) -> CarveoutError:
+    def of(cls: type[_E], path: str, code: str, message: str) -> _E:
         """The usual case: an error with a single problem."""
         return cls([Problem(path, code, message)])
 

@@ -7,7 +7,8 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ._units import align_down, align_up
 

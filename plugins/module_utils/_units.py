@@ -95,10 +95,10 @@ def parse_size(text: str | int) -> int:
     if unit not in _PLAN_UNITS:
         raise ValueError(f"unknown unit {unit!r} in {text!r}{_unit_hint(unit)}")
     factor = _PLAN_UNITS[unit]
-    scaled = int(whole + fraction) * factor
-    if scaled % 10 ** len(fraction):
+    scaled, divisor = int(whole + fraction) * factor, int("1" + "0" * len(fraction))
+    if scaled % divisor:
         raise ValueError(f"{text!r} is not a whole number of bytes")
-    value = scaled // 10 ** len(fraction)
+    value = scaled // divisor
     if value >= U64:
         raise ValueError(f"{text!r} does not fit in 64 bits")
     return value

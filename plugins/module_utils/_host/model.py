@@ -7,8 +7,9 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from .._arguments import LAYOUT_ARGUMENT, parse, split, without_sequence
 from .._ranges import RangeSet

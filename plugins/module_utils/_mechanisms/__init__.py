@@ -1,3 +1,32 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ways to carve memory out, one file each. PRIVATE to the collection."""
+"""Ways to carve memory out, one file each, all with the same face. PRIVATE to the collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from .._errors import Problem
+from .._host.model import Host, MapEntry
+from .._layout import Reservation
+from . import dax, reserved
+
+
+class Mechanism(Protocol):
+    """What each file of this room offers."""
+
+    NAME: str
+    MIN_ALIGN: int
+    TYPE: int
+
+    def problems(
+        self, host: Host, before: Sequence[MapEntry], path: str, idle_foreign: bool
+    ) -> list[Problem]: ...
+
+    def arguments(self, reservations: Sequence[Reservation]) -> list[str]: ...
+
+    def host_arguments(self) -> list[str]: ...
+
+
+MECHANISMS: dict[str, Mechanism] = {dax.NAME: dax, reserved.NAME: reserved}

@@ -1,0 +1,218 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The e820 table as the kernel keeps it, and what ``memmap=`` and ``mem=`` do to it.
+
+Follows arch/x86/kernel/e820.c (e820__range_add, __e820__range_update, e820__range_remove,
+e820__update_table, parse_memmap_one, parse_memopt), which is the same from 5.10 to 6.12.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .._arguments import iterate
+from .._errors import NotPossible
+from .._host.model import ACPI, PRAM, RAM, RESERVED, SOFT_RESERVED, MapEntry
+from .._units import U64, memparse, strtoull
+
+_ULLONG_MAX = U64 - 1
+#: Types whose neighbours are never merged (e820_nomerge).
+_NO_MERGE = (PRAM, SOFT_RESERVED)
+_ADDED_TYPE = {"@": RAM, "#": ACPI, "$": RESERVED, "!": PRAM}
+
+
+@dataclass
+class _Entry:
+    addr: int
+    size: int
+    type: int
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """An argument (or one item of its list) that the kernel passes over without a word."""
+
+    argument: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class KernelMap:
+    """The table after the arguments, and what was ignored on the way."""
+
+    entries: tuple[MapEntry, ...]
+    ignored: tuple[Ignored, ...]
+
+
+class Table:
+    """An e820 table under change; entries may overlap until :meth:`update`."""
+
+    def __init__(self, entries: Iterable[MapEntry]) -> None:
+        self._entries = [_Entry(e.start, e.end - e.start, e.type) for e in entries]
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+    def add(self, start: int, size: int, kind: int) -> None:
+        self._entries.append(_Entry(start, size, kind & 0xFFFFFFFF))
+
+    def convert(self, start: int, size: int, old: int, new: int) -> None:
+        """Turn the parts of ``[start, start + size)`` that are ``old`` into ``new``, at once."""
+        end = start + min(size, _ULLONG_MAX - start)
+        index = 0
+        # The kernel's loop also visits what it appends; those are of the new type or outside.
+        while index < len(self._entries):
+            entry = self._entries[index]
+            index += 1
+            if entry.type != old:
+                continue
+            entry_end = entry.addr + entry.size
+            if entry.addr >= start and entry_end <= end:
+                entry.type = new
+                continue
+            if entry.addr < start and entry_end > end:
+                self.add(start, end - start, new)
+                self.add(end, entry_end - end, entry.type)
+                entry.size = start - entry.addr
+                continue
+            low, high = max(start, entry.addr), min(end, entry_end)
+            if low >= high:
+                continue
+            self.add(low, high - low, new)
+            entry.size -= high - low
+            if entry.addr >= low:
+                entry.addr = high
+
+    def remove(self, start: int, size: int, old: int | None) -> None:
+        """Take ``[start, start + size)`` out, all of it or only what is of type ``old``."""
+        end = start + min(size, _ULLONG_MAX - start)
+        index = 0
+        while index < len(self._entries):
+            entry = self._entries[index]
+            index += 1
+            if old is not None and entry.type != old:
+                continue
+            entry_end = entry.addr + entry.size
+            if entry.addr >= start and entry_end <= end:
+                entry.addr = entry.size = entry.type = 0
+                continue
+            if entry.addr < start and entry_end > end:
+                self.add(end, entry_end - end, entry.type)
+                entry.size = start - entry.addr
+                continue
+            low, high = max(start, entry.addr), min(end, entry_end)
+            if low >= high:
+                continue
+            entry.size -= high - low
+            if entry.addr >= low:
+                entry.addr = high
+
+    def update(self) -> None:
+        """Sort, resolve overlaps by the highest type, merge equal neighbours that may merge."""
+        if len(self._entries) < 2 or any(e.addr + e.size >= U64 for e in self._entries):
+            return
+        points = []
+        for number, entry in enumerate(self._entries):
+            if entry.size:
+                points.append((entry.addr, 0, number))
+                points.append((entry.addr + entry.size, 1, number))
+        points.sort()
+        result: list[_Entry] = []
+        current: dict[int, int] = {}
+        last_type = last_start = 0
+        for address, is_end, number in points:
+            if is_end:
+                current.pop(number, None)
+            else:
+                current[number] = self._entries[number].type
+            kind = max(current.values(), default=0)
+            if kind == last_type and kind not in _NO_MERGE:
+                continue
+            if last_type and address > last_start:
+                result.append(_Entry(last_start, address - last_start, last_type))
+            if kind:
+                last_start = address
+            last_type = kind
+        self._entries = result
+
+    def entries(self) -> tuple[MapEntry, ...]:
+        return tuple(MapEntry(e.addr, e.addr + e.size, e.type) for e in self._entries)
+
+
+def apply_arguments(firmware: Sequence[MapEntry], tokens: Iterable[str]) -> KernelMap:
+    """The map that a kernel builds from this firmware map and this command line.
+
+    Raises :class:`NotPossible` (code ``does-not-boot``) where the kernel stops for good.
+    """
+    table = Table(firmware)
+    table.update()
+    ignored: list[Ignored] = []
+    changed = False
+    for argument in iterate(tokens):
+        if argument.value is None:
+            if argument.name in ("memmap", "mem"):
+                ignored.append(Ignored(argument.text, "it has no value"))
+        elif argument.name == "memmap":
+            for item in argument.value.split(","):
+                reason, touched = _memmap_item(table, item)
+                changed = changed or touched
+                if reason:
+                    ignored.append(Ignored(f"memmap={item}", reason))
+        elif argument.name == "mem":
+            size, _ = memparse(argument.value)
+            if size == 0:
+                ignored.append(Ignored(argument.text, "it gives no size"))
+            else:
+                table.remove(size, _ULLONG_MAX - size, RAM)
+                changed = True
+    if changed:
+        table.update()
+    return KernelMap(table.entries(), tuple(ignored))
+
+
+def _memmap_item(table: Table, item: str) -> tuple[str, bool]:
+    """One item of a list: (why it is ignored or "", whether the table is rebuilt for it)."""
+    if item.startswith("exactmap"):
+        table.clear()
+        return "", True
+    size, rest = memparse(item)
+    if rest == item:
+        return "no size stands at its start", False
+    mark = rest[:1]
+    if mark in _ADDED_TYPE:
+        start, rest = memparse(rest[1:])
+        table.add(start, size, _ADDED_TYPE[mark])
+        return "", True
+    if mark == "%":
+        return _convert_item(table, item, size, rest[1:])
+    table.remove(size, _ULLONG_MAX - size, RAM)
+    return "", True
+
+
+def _convert_item(table: Table, item: str, size: int, text: str) -> tuple[str, bool]:
+    start, rest = memparse(text)
+    old = new = 0
+    if rest[:1] == "-":
+        old, rest = strtoull(rest[1:])
+    if rest[:1] == "+":
+        new, rest = strtoull(rest[1:])
+    if rest:
+        return f"{rest!r} cannot be read", True
+    old, new = old & 0xFFFFFFFF, new & 0xFFFFFFFF
+    if old and new:
+        if old == new:
+            raise NotPossible.of(
+                "",
+                "does-not-boot",
+                f"memmap={item} converts type {old:#x} to itself: the kernel stops there (BUG_ON in "
+                "__e820__range_update) and only a power cycle brings the host back",
+            )
+        table.convert(start, size, old, new)
+    elif new:
+        table.add(start, size, new)
+    else:
+        table.remove(start, size, old or None)
+    return "", True

@@ -1,0 +1,57 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What differs between kernel releases: ONE table, each row with its source.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Difference(NamedTuple):
+    """A behaviour that holds from release ``since`` on (``(major, minor)``)."""
+
+    since: tuple[int, int]
+    meaning: str
+    source: str
+
+
+DIFFERENCES: dict[str, Difference] = {
+    "memmap-soft-reserved-dax": Difference(
+        (5, 10),
+        "every soft-reserved range becomes a DAX region that can be divided",
+        "5ccac54f3e12 ACPI: HMAT: attach a device for each soft-reserved range",
+    ),
+    "dax-deduplicated": Difference(
+        (5, 19),
+        "device-DAX with 2 MiB or 1 GiB pages keeps two pages of struct pages per page",
+        "4917f55b4ef9 mm/sparse-vmemmap: improve memory savings for compound devmaps",
+    ),
+    "dax-defaults-to-kmem": Difference(
+        (6, 3),
+        "soft-reserved memory goes back to the kernel unless dax_hmem.region_idle=1",
+        "e9ee9fe3a9d4 dax: Assign RAM regions to memory-hotplug by default",
+    ),
+    "soft-reserved-not-in-iomem": Difference(
+        (7, 0),
+        "soft-reserved ranges are not in /proc/iomem before a device is bound",
+        "bc62f5b308cb dax/hmem, e820, resource: Defer Soft Reserved insertion until hmem is ready",
+    ),
+}
+
+_RELEASE = re.compile(r"(\d+)\.(\d+)")
+
+
+def version(release: str) -> tuple[int, int] | None:
+    """``(major, minor)`` of a release string, None where it has none."""
+    match = _RELEASE.match(release)
+    return (int(match.group(1)), int(match.group(2))) if match else None
+
+
+def has(release: str, difference: str) -> bool:
+    """Whether a release behaves as the row says; an unreadable release counts as the newest."""
+    found = version(release)
+    return found is None or found >= DIFFERENCES[difference].since

@@ -1,0 +1,74 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Struct pages: which 128 MiB sections have them, and what device mappings bring back.
+
+Boot memory has struct pages for every section that any RAM touches, counted over the whole host
+(mm/sparse.c, memory_present); a section that no RAM touches has none.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .._host.model import RAM, MapEntry, NodeRange
+from .._ranges import Range, RangeSet
+from .._units import GIB, MIB, PAGE, SECTION, STRUCT_PAGE, align_down, align_up
+
+#: Bytes of struct pages for one section: 2 MiB.
+SECTION_COST = SECTION // PAGE * STRUCT_PAGE
+
+
+def ram_of(entries: Iterable[MapEntry]) -> RangeSet:
+    return RangeSet((e.start, e.end) for e in entries if e.type == RAM)
+
+
+def sections_with_pages(ram: RangeSet) -> RangeSet:
+    """The sections (as ranges) that have struct pages at boot."""
+    return ram.align_outward(SECTION)
+
+
+def boot_struct_pages(ram: RangeSet) -> int:
+    """Bytes of struct pages that the kernel allocates at boot for this RAM."""
+    return sections_with_pages(ram).size // SECTION * SECTION_COST
+
+
+def boot_struct_pages_by_node(ram: RangeSet, spans: Sequence[NodeRange]) -> dict[int, int]:
+    """The same by node: a section belongs to the node of its lowest RAM."""
+    pieces = sorted(
+        (part.start, part.end, span.node)
+        for span in spans
+        for part in ram.intersect([(span.start, span.end)])
+    )
+    result: dict[int, int] = {}
+    counted = 0
+    for start, end, node in pieces:
+        first = max(counted, align_down(start, SECTION))
+        counted = max(counted, align_up(end, SECTION))
+        result[node] = result.get(node, 0) + max(0, counted - first) // SECTION * SECTION_COST
+    return result
+
+
+def node_of(address: int, spans: Sequence[NodeRange]) -> int:
+    """The node whose range holds the address; the first node where none does."""
+    for span in spans:
+        if span.start <= address < span.end:
+            return span.node
+    return min((span.node for span in spans), default=0)
+
+
+def dax_struct_pages(extents: Iterable[Range], align: int, boot: RangeSet, deduplicated: bool) -> int:
+    """Bytes of struct pages for a bound DAX device.
+
+    ``boot`` are the sections that have struct pages already: those cost nothing more. Compound
+    pages of ``align`` keep two vmemmap pages each where the kernel deduplicates them
+    (mm/sparse-vmemmap.c, vmemmap_populate_compound_pages, since 5.19: VMEMMAP_RESERVE_NR 2);
+    4 KiB pages, and older kernels, need them all.
+    """
+    new = RangeSet(extents).subtract(boot).size
+    full = new // PAGE * STRUCT_PAGE
+    if not deduplicated or align < 2 * MIB:
+        return full
+    per_compound = 2 * PAGE
+    return min(full, new // align * per_compound) if align <= GIB else full

@@ -1,0 +1,242 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From a plan and a host to a layout that is known to fit and predicted to boot.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._arguments import COMMAND_LINE_SIZE
+from .._errors import NotPossible, Problem
+from .._host.model import Host, MapEntry
+from .._layout import Device, Layout, LayoutWarning, Memory, Reservation
+from .._mechanisms import MECHANISMS
+from .._model.e820 import apply_arguments
+from .._model.kaslr import GUARD, placement
+from .._model.releases import has
+from .._model.sections import (
+    boot_struct_pages,
+    boot_struct_pages_by_node,
+    dax_struct_pages,
+    ram_of,
+    sections_with_pages,
+)
+from .._ranges import Range
+from .._units import MIB, approximate_size, format_size
+from .devices import place_devices
+from .foreign import check_foreign
+from .nodes import node_plans, place_node
+from .plan import Plan
+from .sticky import earlier_extents, still_satisfies
+
+#: Less than this beside its struct pages, and a distribution's kernel with its initrd and services
+#: does not come up far enough to be reached.
+MINIMUM_KERNEL = 512 * MIB
+
+
+def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: bool = False) -> Layout:
+    """The layout for this host.
+
+    A ``previous`` (committed) layout that still satisfies plan and host is returned as it is unless
+    ``replan``. Raises :class:`NotPossible` with the plan's paths where this host cannot do it.
+    """
+    check_host(plan, host)
+    nodes = node_plans(plan, host)
+    if previous is not None and not replan and still_satisfies(previous, plan, host, nodes):
+        return previous
+    reservations: list[Reservation] = []
+    warnings: list[LayoutWarning] = []
+    problems: list[Problem] = []
+    for node in nodes:
+        earlier = [r for r in previous.reservations if r.node == node.node] if previous else []
+        try:
+            placed, moved = place_node(node, earlier)
+        except NotPossible as error:
+            problems += error.problems
+            continue
+        reservations += placed
+        warnings += [
+            LayoutWarning(
+                "pool-moved", f"pool {pool} on node {node.node} moves: its place is needed otherwise"
+            )
+            for pool in moved
+        ]
+    if problems:
+        raise NotPossible(problems)
+    check_foreign(host, plan, reservations)
+    devices = _devices(plan, reservations, previous)
+    return _finish(plan, host, reservations, devices, warnings)
+
+
+def check_host(plan: Plan, host: Host) -> None:
+    """Raises :class:`NotPossible` where the host cannot do what the plan asks, whatever the sizes."""
+    if host.architecture != "x86_64":
+        raise NotPossible.of(
+            "", "architecture", f"the host is {host.architecture}; memory can be carved out on x86_64 only"
+        )
+    if not host.kernel:
+        raise NotPossible.of("", "kernel-unknown", "the release of the kernel that boots next is not known")
+    before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
+    problems = []
+    for pool in plan.pools:
+        problems += MECHANISMS[pool.mechanism].problems(
+            host, before, f"{pool.path}.mechanism", plan.policy.idle_foreign_dax
+        )
+    if problems:
+        raise NotPossible(problems)
+
+
+def _devices(plan: Plan, reservations: Sequence[Reservation], previous: Layout | None) -> list[Device]:
+    result: list[Device] = []
+    problems: list[Problem] = []
+    for pool in plan.pools:
+        for node in pool.nodes:
+            wanted = [d for d in pool.devices if d.node == node]
+            if not wanted:
+                continue
+            ranges = [r.range for r in reservations if r.pool == pool.name and r.node == node]
+            try:
+                placed = place_devices(
+                    pool.path, node, ranges, wanted, earlier_extents(previous, pool.name, node)
+                )
+            except NotPossible as error:
+                problems += error.problems
+                continue
+            result += [
+                Device(d.name, pool.name, node, d.align, placed[d.name], d.path, d.owner, d.group, d.mode)
+                for d in wanted
+            ]
+    if problems:
+        raise NotPossible(problems)
+    return result
+
+
+def _finish(
+    plan: Plan,
+    host: Host,
+    reservations: Sequence[Reservation],
+    devices: Sequence[Device],
+    warnings: list[LayoutWarning],
+) -> Layout:
+    foreign = host.foreign_tokens
+    arguments = _arguments(plan, foreign, reservations, warnings)
+    before = apply_arguments(host.firmware_map, foreign).entries
+    after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
+    _check_prediction(after, reservations)
+    total, by_node = _accounts(host, before, after, devices)
+    left = total.kernel_after - total.struct_pages_after
+    if left < MINIMUM_KERNEL:
+        raise NotPossible.of(
+            "kernel.memory",
+            "kernel-left-with-too-little",
+            f"the kernel would be left with {approximate_size(max(0, left))} beside its struct pages; it needs at "
+            f"least {format_size(MINIMUM_KERNEL)} to come up: keep {format_size(MINIMUM_KERNEL - left)} more for it",
+        )
+    shared = sections_with_pages(ram_of(after)).intersect(r.range for r in reservations).size
+    if shared:
+        warnings.append(
+            LayoutWarning(
+                "sections-shared",
+                f"{approximate_size(shared)} of the reservations lie in 128 MiB sections that the kernel or firmware "
+                "also uses; their struct pages are not given back",
+            )
+        )
+    layout = Layout(
+        plan=plan.source,
+        kernel=host.kernel,
+        arguments=tuple(arguments),
+        reservations=tuple(sorted(reservations, key=lambda r: r.start)),
+        devices=tuple(devices),
+        predicted_map=tuple((e.start, e.end, e.type) for e in after),
+        memory=total,
+        memory_nodes=by_node,
+        warnings=tuple(warnings),
+    )
+    _check_length(foreign, layout)
+    return layout
+
+
+def _arguments(
+    plan: Plan, foreign: Sequence[str], reservations: Sequence[Reservation], warnings: list[LayoutWarning]
+) -> list[str]:
+    arguments: list[str] = []
+    for reservation in sorted(reservations, key=lambda r: r.start):
+        arguments += MECHANISMS[reservation.mechanism].arguments([reservation])
+    for name in sorted({r.mechanism for r in reservations}):
+        arguments += MECHANISMS[name].host_arguments()
+    ranges = [r.range for r in reservations]
+    if placement([*foreign, *arguments]).collisions(ranges):
+        arguments.insert(0, GUARD)
+    if placement([*foreign, *arguments]).collisions(ranges):
+        if plan.policy.kaslr == "keep":
+            raise NotPossible.of(
+                "policy.kaslr",
+                "kaslr-collision",
+                "with the arguments that stand on the command line already, KASLR may put the kernel inside a "
+                "reservation; remove some memmap= arguments or set policy.kaslr: allow-disable",
+            )
+        arguments = [a for a in arguments if a != GUARD] + ["nokaslr"]
+    kaslr = placement([*foreign, *arguments])
+    if not kaslr.randomised and placement(foreign).randomised:
+        warnings.append(
+            LayoutWarning("kaslr-physical", f"the kernel's physical place is not randomised: {kaslr.reason}")
+        )
+    return arguments
+
+
+def _check_prediction(after: Sequence[MapEntry], reservations: Sequence[Reservation]) -> None:
+    for reservation in reservations:
+        wanted = MECHANISMS[reservation.mechanism].TYPE
+        if not any(e.type == wanted and Range(e.start, e.end).contains(reservation.range) for e in after):
+            raise NotPossible.of(
+                f"pools.{reservation.pool}.nodes.{reservation.node}",
+                "prediction-differs",
+                f"the kernel is predicted not to reserve {reservation.range}",
+            )
+
+
+def _accounts(
+    host: Host, before: Sequence[MapEntry], after: Sequence[MapEntry], devices: Sequence[Device]
+) -> tuple[Memory, dict[int, Memory]]:
+    ram_before, ram_after = ram_of(before), ram_of(after)
+    boot_after = sections_with_pages(ram_after)
+    deduplicated = has(host.kernel, "dax-deduplicated")
+    pages_before = boot_struct_pages_by_node(ram_before, host.node_ranges)
+    pages_after = boot_struct_pages_by_node(ram_after, host.node_ranges)
+    mapped = 0
+    for device in devices:
+        cost = dax_struct_pages(device.extents, device.align, boot_after, deduplicated)
+        pages_after[device.node] = pages_after.get(device.node, 0) + cost
+        mapped += cost
+    by_node = {}
+    for node in host.nodes:
+        span = host.node_span(node)
+        by_node[node] = Memory(
+            host.node_usable(node).size,
+            ram_before.intersect(span).size,
+            ram_after.intersect(span).size,
+            pages_before.get(node, 0),
+            pages_after.get(node, 0),
+        )
+    total = Memory(
+        host.usable.size,
+        ram_before.size,
+        ram_after.size,
+        boot_struct_pages(ram_before),
+        boot_struct_pages(ram_after) + mapped,
+    )
+    return total, by_node
+
+
+def _check_length(foreign: Sequence[str], layout: Layout) -> None:
+    length = len(" ".join([*foreign, *layout.kernel_arguments]).encode())
+    if length >= COMMAND_LINE_SIZE:
+        raise NotPossible.of(
+            "pools",
+            "command-line-too-long",
+            f"the kernel's command line would be {length} bytes; it takes {COMMAND_LINE_SIZE - 1}. Fewer pools or "
+            "reservations, or fewer arguments of others, are needed",
+        )

@@ -1,0 +1,50 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Memory arguments of others that stand in the way of a plan.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._arguments import is_memory_argument
+from .._errors import NotPossible, Problem
+from .._host.model import ForeignArgument, Host
+from .._layout import Reservation
+from .._model.e820 import apply_arguments
+from .._model.sections import ram_of
+from .plan import Plan
+
+
+def check_foreign(host: Host, plan: Plan, reservations: Sequence[Reservation]) -> None:
+    """Raises :class:`NotPossible` naming each argument that takes what a reservation needs.
+
+    Ranges that the plan lists under ``avoid`` are out of the reservations already, so an operator
+    can say that an argument is known and to be planned around.
+    """
+    problems: list[Problem] = []
+    for token in dict.fromkeys(t for t in host.foreign_tokens if is_memory_argument(t)):
+        taken = host.usable.subtract(ram_of(apply_arguments(host.firmware_map, [token]).entries))
+        hit = [r for r in reservations if taken.overlaps(r.range)]
+        if not hit:
+            continue
+        places = ", ".join(str(part) for part in taken.intersect(r.range for r in hit))
+        problems.append(
+            Problem(
+                f"pools.{hit[0].pool}.nodes.{hit[0].node}",
+                "foreign-argument",
+                f"{token} ({_where(token, host.foreign)}) is not Carveout's and takes {places}, which this pool "
+                "needs; remove it, or list its range under 'avoid' to plan around it",
+            )
+        )
+    if problems:
+        raise NotPossible(problems)
+
+
+def _where(token: str, known: Sequence[ForeignArgument]) -> str:
+    for argument in known:
+        if argument.argument == token and argument.file:
+            return f"{argument.file}, line {argument.line}" if argument.line else argument.file
+    return "on the kernel's command line"

@@ -1,0 +1,383 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan as typed data, read from what the operator wrote.
+
+Shape is checked by ``schemas/memory_plan.schema.json`` on the controller; here the values get their
+meaning. Paths in messages name the place in the plan (``pools.guests.devices[0].size``).
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+from .._errors import InvalidInput, Problem
+from .._layout import ACCOUNT, MODE, NAME
+from .._ranges import Range
+from .._units import GIB, KIB, MIB, format_size, parse_size
+
+REST = "rest"
+MECHANISMS = ("dax", "reserved")
+#: Mechanisms of the plan language that this version does not carry out.
+LATER_MECHANISMS = ("dmemfs", "pmem", "hugetlb", "auto")
+#: Page sizes that device-DAX can map with on x86_64 (drivers/dax/bus.c, dax_align_valid).
+DAX_ALIGNS = (4 * KIB, 2 * MIB, GIB)
+DEFAULT_ALIGN = 2 * MIB
+
+
+@dataclass(frozen=True)
+class Percent:
+    """A share in millionths, so that ``12.5%`` stays exact."""
+
+    millionths: int
+
+    def of(self, size: int) -> int:
+        return size * self.millionths // 100_000_000
+
+    def __str__(self) -> str:
+        return f"{self.millionths / 1_000_000:g}%"
+
+
+#: Bytes, a share, or ``rest``.
+Amount = Union[int, Percent, str]
+
+
+@dataclass(frozen=True)
+class DevicePlan:
+    """A device as wanted: either ``size`` or ``extents`` (offsets from the reservation's start)."""
+
+    path: str
+    name: str
+    node: int
+    align: int
+    size: Amount | None
+    extents: tuple[Range, ...]
+    owner: str
+    group: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    path: str
+    name: str
+    mechanism: str
+    nodes: Mapping[int, Amount]
+    aligns: Mapping[int, int]
+    devices: tuple[DevicePlan, ...]
+
+
+@dataclass(frozen=True)
+class Policy:
+    kaslr: str = "keep"
+    trial_boot: bool = False
+    idle_foreign_dax: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``kernel_memory`` by node; the key -1 is the default for every node."""
+
+    kernel_memory: Mapping[int, Amount]
+    pools: tuple[PoolPlan, ...]
+    avoid: tuple[Range, ...]
+    policy: Policy
+    source: Mapping[str, Any]
+
+    def keep_for_kernel(self, node: int) -> Amount:
+        return self.kernel_memory.get(node, self.kernel_memory.get(-1, 0))
+
+
+def normalise_keys(data: Any, path: str = "") -> Any:
+    """Node numbers as decimal strings, so that ``0:`` and ``"0":`` are one key.
+
+    Raises :class:`InvalidInput` where two keys become one or a key is neither text nor number.
+    """
+    if isinstance(data, Mapping):
+        result: dict[str, Any] = {}
+        for key, value in data.items():
+            here = f"{path}.{key}" if path else str(key)
+            if isinstance(key, bool) or not isinstance(key, (str, int)):
+                raise InvalidInput.of(path, "key-invalid", f"the key {key!r} is neither a name nor a number")
+            if str(key) in result:
+                raise InvalidInput.of(here, "key-duplicate", "the key stands twice")
+            result[str(key)] = normalise_keys(value, here)
+        return result
+    if isinstance(data, (list, tuple)):
+        return [normalise_keys(value, f"{path}[{index}]") for index, value in enumerate(data)]
+    if isinstance(data, str):
+        # Ansible hands in text subclasses that carry tags; the layout's digest wants plain text.
+        return str(data)
+    return data
+
+
+class _Reader:
+    """Collects every problem instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def fail(self, path: str, code: str, message: str) -> None:
+        self.problems.append(Problem(path, code, message))
+
+    def amount(self, value: Any, path: str) -> Amount:
+        if value == REST:
+            return REST
+        if isinstance(value, str) and value.strip().endswith("%"):
+            return self.percent(value.strip(), path)
+        return self.size(value, path)
+
+    def percent(self, text: str, path: str) -> Percent:
+        try:
+            whole, _, fraction = text[:-1].strip().partition(".")
+            if not whole.isdecimal() or len(fraction) > 6 or (fraction and not fraction.isdecimal()):
+                raise ValueError
+            share = Percent(int(whole) * 1_000_000 + int(fraction.ljust(6, "0")))
+        except ValueError:
+            self.fail(path, "size-invalid", f"{text!r} is not a share; write for example 5% or 12.5%")
+            return Percent(0)
+        if not 0 < share.millionths <= 100_000_000:
+            self.fail(path, "size-invalid", f"{text!r} is not between 0% and 100%")
+        return share
+
+    def size(self, value: Any, path: str) -> int:
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(path, "size-invalid", str(error))
+            return 0
+
+    def node(self, key: Any, path: str) -> int:
+        text = str(key)
+        if not (text.isascii() and text.isdecimal()) or (len(text) > 1 and text[0] == "0") or len(text) > 4:
+            self.fail(path, "node-invalid", f"{text!r} is not a node number")
+            return 0
+        return int(text)
+
+
+def read_plan(data: Mapping[str, Any]) -> Plan:
+    """Read a plan whose shape was checked and whose keys are normalised.
+
+    Raises :class:`InvalidInput` with every problem that can be seen without a host.
+    """
+    reader = _Reader()
+    kernel_memory = _kernel_memory(reader, data["kernel"]["memory"])
+    pools = tuple(_pool(reader, name, pool) for name, pool in data["pools"].items())
+    _unique_devices(reader, pools)
+    avoid = []
+    for index, entry in enumerate(data.get("avoid", [])):
+        path = f"avoid[{index}]"
+        start = reader.size(entry["start"], f"{path}.start")
+        size = reader.size(entry["size"], f"{path}.size")
+        if size == 0:
+            reader.fail(f"{path}.size", "size-invalid", "a range to avoid needs a size")
+        avoid.append(Range(start, start + size))
+    policy = data.get("policy", {})
+    if policy.get("trial_boot"):
+        reader.fail(
+            "policy.trial_boot",
+            "trial-boot-unavailable",
+            "trial boots come with a later version of Carveout; leave it out or set it to false",
+        )
+    if reader.problems:
+        raise InvalidInput(reader.problems)
+    return Plan(
+        kernel_memory,
+        pools,
+        tuple(avoid),
+        Policy(
+            policy.get("kaslr", "keep"),
+            bool(policy.get("trial_boot", False)),
+            bool(policy.get("idle_foreign_dax", False)),
+        ),
+        data,
+    )
+
+
+def _kernel_memory(reader: _Reader, value: Any) -> dict[int, Amount]:
+    if not isinstance(value, Mapping):
+        return {-1: _kernel_amount(reader, value, "kernel.memory")}
+    result: dict[int, Amount] = {}
+    for key, amount in value.items():
+        path = f"kernel.memory.{key}"
+        result[reader.node(key, path)] = _kernel_amount(reader, amount, path)
+    return result
+
+
+def _kernel_amount(reader: _Reader, value: Any, path: str) -> Amount:
+    amount = reader.amount(value, path)
+    if amount == REST:
+        reader.fail(path, "size-invalid", "the kernel's share is a size or a percentage; 'rest' is for pools")
+        return 0
+    return amount
+
+
+def _pool(reader: _Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
+    path = f"pools.{name}"
+    _check_name(reader, name, path)
+    mechanism = pool["mechanism"]
+    if mechanism in LATER_MECHANISMS:
+        reader.fail(
+            f"{path}.mechanism",
+            "mechanism-unavailable",
+            f"{mechanism!r} comes with a later version of Carveout; available are {' and '.join(MECHANISMS)}",
+        )
+    nodes: dict[int, Amount] = {}
+    for key, value in pool["nodes"].items():
+        nodes[reader.node(key, f"{path}.nodes.{key}")] = reader.amount(value, f"{path}.nodes.{key}")
+    aligns = _aligns(reader, pool.get("align", DEFAULT_ALIGN), nodes, f"{path}.align")
+    for node, amount in nodes.items():
+        if isinstance(amount, int):
+            _check_multiple(
+                reader, amount, max(aligns[node], 2 * MIB), f"{path}.nodes.{node}", "the pool's align"
+            )
+    devices = tuple(
+        _device(reader, device, f"{path}.devices[{index}]", nodes, aligns)
+        for index, device in enumerate(pool.get("devices", []))
+    )
+    if devices and mechanism == "reserved":
+        reader.fail(
+            f"{path}.devices",
+            "devices-not-possible",
+            "a 'reserved' pool is left untouched and has no devices",
+        )
+    return PoolPlan(path, name, mechanism, nodes, aligns, devices)
+
+
+def _aligns(reader: _Reader, value: Any, nodes: Mapping[int, Amount], path: str) -> dict[int, int]:
+    if not isinstance(value, Mapping):
+        align = _align(reader, value, path)
+        return dict.fromkeys(nodes, align)
+    given = {
+        reader.node(key, f"{path}.{key}"): _align(reader, v, f"{path}.{key}") for key, v in value.items()
+    }
+    for node in given:
+        if node not in nodes:
+            reader.fail(f"{path}.{node}", "node-unknown", f"the pool has no memory on node {node}")
+    return {node: given.get(node, DEFAULT_ALIGN) for node in nodes}
+
+
+def _align(reader: _Reader, value: Any, path: str) -> int:
+    align = reader.size(value, path)
+    if align not in DAX_ALIGNS:
+        reader.fail(path, "align-invalid", f"{value!r} is not a page size; use 4KiB, 2MiB or 1GiB")
+        return DEFAULT_ALIGN
+    return align
+
+
+def _device(
+    reader: _Reader,
+    device: Mapping[str, Any],
+    path: str,
+    nodes: Mapping[int, Amount],
+    aligns: Mapping[int, int],
+) -> DevicePlan:
+    name = device["name"]
+    _check_name(reader, name, f"{path}.name")
+    node = device.get("node", next(iter(nodes)) if len(nodes) == 1 else None)
+    if node is None:
+        known = " or ".join(str(n) for n in nodes)
+        reader.fail(f"{path}.node", "node-missing", f"the pool spans several nodes; say which one: {known}")
+        node = next(iter(nodes))
+    node = reader.node(node, f"{path}.node")
+    if node not in nodes:
+        known = ", ".join(str(n) for n in nodes)
+        reader.fail(
+            f"{path}.node", "node-unknown", f"the pool has no memory on node {node}; it has on: {known}"
+        )
+        node = next(iter(nodes))
+    align = _align(reader, device["align"], f"{path}.align") if "align" in device else aligns[node]
+    if align > aligns[node]:
+        reader.fail(
+            f"{path}.align",
+            "align-invalid",
+            f"{format_size(align)} is more than the pool's align of {format_size(aligns[node])}; raise that one",
+        )
+    size: Amount | None = None
+    extents: tuple[Range, ...] = ()
+    if "extents" in device:
+        extents = _extents(reader, device["extents"], align, path)
+    else:
+        size = reader.amount(device["size"], f"{path}.size")
+        if isinstance(size, int):
+            _check_multiple(reader, size, max(align, 2 * MIB), f"{path}.size", "the device's align")
+    for key in ("owner", "group"):
+        if not ACCOUNT.fullmatch(str(device.get(key, "root"))):
+            reader.fail(f"{path}.{key}", "name-invalid", f"{device[key]!r} is not an account name")
+    mode = device.get("mode", "0600")
+    if not isinstance(mode, str) or not MODE.fullmatch(mode):
+        reader.fail(
+            f"{path}.mode",
+            "mode-invalid",
+            f'{mode!r} is not a mode; write four octal digits in quotes: "0660"',
+        )
+    return DevicePlan(
+        path, name, node, align, size, extents,
+        device.get("owner", "root"), device.get("group", "root"), mode,
+    )  # fmt: skip
+
+
+def _extents(reader: _Reader, items: list[Mapping[str, Any]], align: int, path: str) -> tuple[Range, ...]:
+    result: list[Range] = []
+    # The kernel maps 2 MiB at least and never less than the align (drivers/dax/bus.c, alloc_is_aligned).
+    unit = max(align, 2 * MIB)
+    for index, item in enumerate(items):
+        here = f"{path}.extents[{index}]"
+        offset = reader.size(item["offset"], f"{here}.offset")
+        size = reader.size(item["size"], f"{here}.size")
+        _check_multiple(reader, offset, unit, f"{here}.offset", "the device's align", zero=True)
+        _check_multiple(reader, size, unit, f"{here}.size", "the device's align")
+        extent = Range(offset, offset + size)
+        if any(extent.overlaps(other) for other in result):
+            reader.fail(here, "extents-overlap", "the extent overlaps another one of this device")
+        result.append(extent)
+    return tuple(result)
+
+
+def _check_multiple(
+    reader: _Reader, value: int, align: int, path: str, what: str, zero: bool = False
+) -> None:
+    if value == 0 and not zero:
+        reader.fail(path, "size-invalid", "the size must be more than 0")
+    elif value % align:
+        lower, upper = value // align * align, (value // align + 1) * align
+        near = f"{format_size(lower)} or {format_size(upper)}" if lower or zero else format_size(upper)
+        reader.fail(
+            path,
+            "misaligned",
+            f"{format_size(value)} is not a multiple of {what}, {format_size(align)}; nearest are {near}",
+        )
+
+
+def _check_name(reader: _Reader, name: Any, path: str) -> None:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        reader.fail(
+            path,
+            "name-invalid",
+            f"{name!r} is not allowed as a name: letters, digits, '_', '-' and '.', a letter first, at most 63",
+        )
+
+
+def _unique_devices(reader: _Reader, pools: tuple[PoolPlan, ...]) -> None:
+    seen: dict[str, str] = {}
+    for pool in pools:
+        for device in pool.devices:
+            if device.name in seen:
+                reader.fail(
+                    f"{device.path}.name",
+                    "name-duplicate",
+                    f"{device.name!r} is also the name of {seen[device.name]}; names are unique on a host",
+                )
+            else:
+                seen[device.name] = device.path
+        for node in {d.node for d in pool.devices}:
+            rests = [d for d in pool.devices if d.node == node and d.size == REST]
+            for extra in rests[1:]:
+                reader.fail(
+                    f"{extra.path}.size",
+                    "rest-twice",
+                    f"{rests[0].path} takes the rest of node {node} already",
+                )

@@ -13,7 +13,7 @@ export MOLECULE_GLOB := molecule/*/molecule.yml
 export MYPYPATH := $(CURDIR)/collections
 
 COLLECTION := ansible_collections.carveout.memory
-UV_PIP_COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --group dev --extra augeas \
+UV_PIP_COMPILE := uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --group dev --extra augeas \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .PHONY: help setup demo test lint format unit molecule lab-ssh lab-down lab-destroy build lock clean
@@ -68,7 +68,7 @@ build: setup ## the wheel and the collection, into dist/
 lock: ## resolve requirements.lock anew, to the newest versions
 	python3 -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet uv
-	.venv/lock/bin/$(UV_PIP_COMPILE) --upgrade --output-file requirements.lock
+	.venv/lock/bin/$(UV_PIP_COMPILE) --upgrade --output-file requirements.lock > /dev/null
 
 clean: ## remove what is made, but not the lab
 	rm -rf .venv .ansible dist reports .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -171,7 +171,7 @@ def _read_region(system: System, parent: str, paths: list[str]) -> DaxRegion | N
     for device_path in sorted(paths, key=_instance):
         if _attribute(system, f"{device_path}/size") is None:
             continue  # deleted between listing and reading
-        device = _read_device(system, device_path)
+        device = read_device(system, device_path)
         devices.append(device)
         if device.size == 0 and start is None:
             start = _number(system, f"{device_path}/resource")
@@ -195,7 +195,8 @@ def _instance(path: str) -> int:
     return int(path.rpartition(".")[2])
 
 
-def _read_device(system: System, path: str) -> DaxDevice:
+def read_device(system: System, path: str) -> DaxDevice:
+    """One device by its place in sysfs; errors as :func:`read_state`."""
     name = posixpath.basename(path)
     size = _number(system, f"{path}/size")
     node = f"/dev/{name}"

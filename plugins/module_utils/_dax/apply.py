@@ -1,0 +1,183 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Make a host's DAX devices those of the booted layout: what the boot service and the module share.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .._arguments import layout_id, split
+from .._errors import NotPossible, Problem
+from .._layout import Layout
+from .._system import System
+from .actions import (
+    Destroy,
+    check_devices,
+    dax_reservations,
+    missing_reservations,
+    plan_actions,
+    plan_removal,
+)
+from .nodes import NodeFault, check_accounts, found_devices, node_faults
+from .state import DaxState, read_state
+from .steps import carry_out
+from .udev import RULES, render_rules
+from .users import refuse_in_use
+
+#: Waits for so many seconds.
+Pause = Callable[[float], None]
+
+_TICK = 0.2
+#: The modules make the regions while modprobe runs, but a driver's probe may be deferred.
+_REGION_SECONDS = 30
+#: udev works through its queue: during the boot of a slow machine that is a long one.
+_UDEV_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``actions``: what was (or, as a preview, would be) done, as text; ``state``: what is there now."""
+
+    actions: tuple[str, ...]
+    state: DaxState
+
+
+def booted_layout_id(system: System) -> str | None:
+    """The layout that this boot is for (``carveout.layout=ID`` in /proc/cmdline)."""
+    return layout_id(split(system.read("/proc/cmdline") or ""))
+
+
+def preview(system: System, layout: Layout) -> Outcome:
+    """What :func:`converge` would do now; raises what it would raise before any change."""
+    check_accounts(system, layout)
+    state = read_state(system)
+    actions = plan_actions(layout, state)
+    refuse_in_use(system, [action.device for action in actions if isinstance(action, Destroy)])
+    texts = [action.text for action in actions]
+    texts += _rules_text(system, layout)
+    built = {action.device.name for action in actions if not isinstance(action, Destroy)}
+    texts += [fault.text for fault in node_faults(layout, state) if fault.device.name not in built]
+    return Outcome(tuple(texts), state)
+
+
+def converge(system: System, layout: Layout, pause: Pause) -> Outcome:
+    """Load the drivers, wait for the regions, make the devices, give them links, owners and modes.
+
+    Raises :class:`NotPossible` or :class:`InvalidInput`; before the first change wherever that can
+    be known.
+    """
+    check_devices(layout)
+    check_accounts(system, layout)
+    if dax_reservations(layout):
+        _load_drivers(system)
+    state = _wait_for_regions(system, layout, pause)
+    actions = plan_actions(layout, state)
+    refuse_in_use(system, [action.device for action in actions if isinstance(action, Destroy)])
+    texts = [action.text for action in actions] + _rules_text(system, layout)
+    # the rule first: it then holds for the event of binding, and no one sees a half-made device
+    _write_rules(system, render_rules(layout))
+    carry_out(system, actions)
+    built = {action.device.name for action in actions if not isinstance(action, Destroy)}
+    state, mended = _wait_for_nodes(system, layout, pause)
+    return Outcome((*texts, *(fault.text for fault in mended if fault.device.name not in built)), state)
+
+
+def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
+    """Take every device of these layouts away, and the rule."""
+    state = read_state(system)
+    actions = plan_removal(layouts, state)
+    refuse_in_use(system, [action.device for action in actions if isinstance(action, Destroy)])
+    texts = [action.text for action in actions]
+    if system.read(RULES) is not None:
+        texts.append(f"remove {RULES}")
+    if not dry_run:
+        carry_out(system, actions)
+        _write_rules(system, "")
+        state = read_state(system)
+    return Outcome(tuple(texts), state)
+
+
+def _load_drivers(system: System) -> None:
+    done = system.run(["modprobe", "-a", "dax_hmem", "device_dax"])
+    if done.status != 0:
+        detail = done.stderr.strip().splitlines()
+        message = f"cannot load the modules dax_hmem and device_dax: {detail[-1] if detail else done.status}"
+        raise NotPossible.of("", "dax-modules", message)
+
+
+def _wait_for_regions(system: System, layout: Layout, pause: Pause) -> DaxState:
+    state = read_state(system)
+    for _ in range(round(_REGION_SECONDS / _TICK)):
+        if not missing_reservations(layout, state):
+            break
+        pause(_TICK)
+        state = read_state(system)
+    return state
+
+
+def _rules_text(system: System, layout: Layout) -> list[str]:
+    text = render_rules(layout)
+    if (system.read(RULES) or "") == text:
+        return []
+    return [f"write {RULES}" if text else f"remove {RULES}"]
+
+
+def _write_rules(system: System, text: str) -> None:
+    if (system.read(RULES) or "") == text:
+        return
+    if text:
+        system.write(RULES, text)
+    else:
+        system.remove(RULES)
+    _udevadm(system, ["control", "--reload"])
+
+
+def _wait_for_nodes(system: System, layout: Layout, pause: Pause) -> tuple[DaxState, list[NodeFault]]:
+    """Have udev look again at what is not as it should be, and wait until it is.
+
+    Returns the state and what was mended. Waits for the condition itself, not for udev's queue to
+    be empty: at boot others keep that filled.
+    """
+    state = read_state(system)
+    mended = faults = node_faults(layout, state)
+    if faults:
+        found = found_devices(layout, state)
+        wanted = {found[fault.device.name].name for fault in faults}
+        paths = [
+            f"{posixpath.dirname(region.path)}/{device.name}"
+            for region in state.regions
+            for device in region.devices
+            if device.name in wanted
+        ]
+        _udevadm(system, ["trigger", "--action=change", *paths])
+    for _ in range(round(_UDEV_SECONDS / _TICK)):
+        if not faults:
+            break
+        pause(_TICK)
+        state = read_state(system)
+        faults = node_faults(layout, state)
+    if faults:
+        hint = "'udevadm test' on the device tells why (since 258 udev ignores accounts of people)"
+        raise NotPossible(
+            [
+                Problem(
+                    fault.device.path,
+                    "dax-udev",
+                    f"udev did not {fault.text} within {_UDEV_SECONDS} s; {hint}",
+                )
+                for fault in faults
+            ]
+        )
+    return state, mended
+
+
+def _udevadm(system: System, arguments: list[str]) -> None:
+    done = system.run(["udevadm", *arguments])
+    if done.status != 0:
+        message = f"'udevadm {arguments[0]}' failed: {done.stderr.strip() or done.status}"
+        raise NotPossible.of("", "dax-udev", message)

@@ -1,0 +1,71 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Device nodes: links, owners, groups and modes as a layout wants them against what a host has.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .._errors import NotPossible, Problem
+from .._layout import Device, Layout
+from .._system import System
+from .accounts import account_id
+from .actions import matches, our_regions
+from .state import DaxDevice, DaxState
+
+
+class NodeFault(NamedTuple):
+    """What has to be done to the node of a device of the layout, as text."""
+
+    device: Device
+    text: str
+
+
+def check_accounts(system: System, layout: Layout) -> None:
+    """Raise :class:`NotPossible` where an owner or a group does not exist on the host."""
+    problems = []
+    for device in layout.devices:
+        for database, kind, name in (("passwd", "owner", device.owner), ("group", "group", device.group)):
+            if account_id(system, database, name) is None:
+                word = "user" if kind == "owner" else "group"
+                message = f"the {word} {name!r} does not exist on this host; create it first"
+                problems.append(Problem(f"{device.path}.{kind}", "dax-account", message))
+    if problems:
+        raise NotPossible(problems)
+
+
+def found_devices(layout: Layout, state: DaxState) -> dict[str, DaxDevice]:
+    """The host's device for each device of the layout that is there, by the layout's name."""
+    return {
+        wanted.name: device
+        for region in our_regions([layout], state)
+        for device in region.devices
+        for wanted in layout.devices
+        if matches(wanted, device)
+    }
+
+
+def node_faults(layout: Layout, state: DaxState) -> list[NodeFault]:
+    """What of links, owners, groups and modes of the devices that are there is not as wanted."""
+    faults = []
+    found = found_devices(layout, state)
+    for wanted in layout.devices:
+        device = found.get(wanted.name)
+        if device is None:
+            continue
+        link = state.links.get(wanted.name)
+        if link != f"/dev/{device.name}":
+            now = f"it points to {link}" if link else "there is no such link"
+            faults.append(NodeFault(wanted, f"link /dev/carveout/{wanted.name} to {device.name} ({now})"))
+        for what, now, should in (
+            ("owner", device.owner, wanted.owner),
+            ("group", device.group, wanted.group),
+            ("mode", device.mode, wanted.mode),
+        ):
+            if now != should:
+                text = f"set {what} of {wanted.name} to {should} (it is {now or 'without a node'})"
+                faults.append(NodeFault(wanted, text))
+    return faults

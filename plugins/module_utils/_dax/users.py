@@ -1,0 +1,77 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which processes have a DAX device open or mapped: unbinding it would kill them with SIGBUS.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+
+from .._errors import NotPossible, Problem
+from .._system import System
+from .state import DaxDevice
+
+
+def refuse_in_use(system: System, devices: Iterable[DaxDevice]) -> None:
+    """Raise :class:`NotPossible` naming the processes that use one of the devices."""
+    nodes = {device.node_path: device.name for device in devices if device.driver and device.node_path}
+    if not nodes:
+        return
+    problems = [
+        Problem("", "dax-in-use", f"{node} is in use by {', '.join(users)}; stop that first")
+        for node, users in sorted(_users(system, list(nodes)).items())
+    ]
+    if problems:
+        raise NotPossible(problems)
+
+
+def _users(system: System, nodes: list[str]) -> dict[str, list[str]]:
+    """Processes by node, as ``name (pid N)``.
+
+    A file descriptor is recognised by the number of the device, whatever the name it was opened
+    by; a mapping that outlived its descriptor by the name in ``/proc/PID/maps``.
+    """
+    numbers = {}
+    for node in nodes:
+        found = system.stat(node)
+        if found is not None and stat.S_ISCHR(found.mode):
+            numbers[found.device] = node
+    users: dict[str, list[str]] = {}
+    for pid in system.listdir("/proc"):
+        if not pid.isdigit():
+            continue
+        for node in sorted(_opened(system, pid, numbers) | _mapped(system, pid, nodes)):
+            users.setdefault(node, []).append(f"{_name(system, pid)} (pid {pid})")
+    return users
+
+
+def _opened(system: System, pid: str, numbers: dict[int, str]) -> set[str]:
+    try:
+        descriptors = system.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return set()  # it ended meanwhile
+    opened = set()
+    for descriptor in descriptors:
+        found = system.stat(f"/proc/{pid}/fd/{descriptor}")
+        if found is not None and stat.S_ISCHR(found.mode) and found.device in numbers:
+            opened.add(numbers[found.device])
+    return opened
+
+
+def _mapped(system: System, pid: str, nodes: list[str]) -> set[str]:
+    names = {line.rpartition(" ")[2] for line in _text(system, f"/proc/{pid}/maps").splitlines()}
+    return {node for node in nodes if node in names}
+
+
+def _name(system: System, pid: str) -> str:
+    return _text(system, f"/proc/{pid}/comm").strip() or "a process"
+
+
+def _text(system: System, path: str) -> str:
+    try:
+        return system.read(path) or ""
+    except OSError:
+        return ""  # it ended meanwhile

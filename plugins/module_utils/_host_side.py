@@ -1,0 +1,83 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The host side: what ``/usr/lib/carveout/carveout-VERSION.pyz`` does when it is run.
+
+``restore`` is the boot service; ``state`` prints what DAX devices there are.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from ._dax.apply import booted_layout_id, converge
+from ._dax.lock import exclusive
+from ._dax.state import read_state
+from ._errors import CarveoutError, InvalidInput, NotPossible
+from ._host_files import layout_path
+from ._layout import LAYOUT_ID, Layout
+from ._system import RealSystem, System
+from ._version import VERSION
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; 0, or the exit code of the error whose one line goes to standard error."""
+    parser = argparse.ArgumentParser(prog="carveout", description="Carveout on a host.")
+    parser.add_argument("--version", action="version", version=f"carveout {VERSION}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("restore", help="make the DAX devices of the booted layout")
+    commands.add_parser("state", help="print regions, devices and links as JSON")
+    options = parser.parse_args(argv)
+    system = RealSystem()
+    try:
+        if options.command == "restore":
+            _restore(system)
+        else:
+            state = read_state(system)
+            print(json.dumps({"dax": state.to_json(), "links": dict(state.links)}, indent=1))
+    except CarveoutError as error:
+        print(f"carveout: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"carveout: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def stored_layout(system: System, layout_id: str) -> Layout:
+    """The layout of this ID as it is stored on the host.
+
+    Raises :class:`NotPossible` where it is not there, :class:`InvalidInput` where it is damaged.
+    """
+    path = layout_path(layout_id)
+    text = system.read(path) if LAYOUT_ID.fullmatch(layout_id) else None
+    if text is None:
+        raise NotPossible.of(
+            "", "layout-unknown", f"this boot is for the layout {layout_id!r}, but {path} does not exist"
+        )
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput.of("", "layout-invalid", f"{path} is not JSON: {error}") from None
+    layout = Layout.from_json(data)
+    if layout.id != layout_id:
+        raise InvalidInput.of("", "layout-invalid", f"{path} holds another layout, {layout.id}")
+    return layout
+
+
+def _restore(system: System) -> None:
+    layout_id = booted_layout_id(system)
+    if layout_id is None:
+        print("carveout: this boot is for no layout; nothing to do")
+        return
+    layout = stored_layout(system, layout_id)
+    with exclusive():
+        outcome = converge(system, layout, time.sleep)
+    for action in outcome.actions:
+        print(f"carveout: {action}")
+    print(f"carveout: layout {layout_id}: {len(layout.devices)} devices stand below /dev/carveout")

@@ -1,0 +1,131 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The running state in a snapshot, checked: what verification and action reports read.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from .._units import U64
+from . import checks
+
+_WORD = re.compile(r"[A-Za-z0-9_()]{1,64}")
+_NODE = re.compile(r"0|[1-9][0-9]{0,3}")
+_DEVICE = re.compile(r"dax\d{1,9}\.\d{1,9}")
+_LINK = re.compile(r"[^/\x00-\x1f]{1,255}")
+_MODE = re.compile(r"[0-7]{4}|")
+_PATH = re.compile(r"/[^\x00-\x1f]{1,4095}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_REGION_KEYS = ("path", "start", "end", "align", "available", "target_node", "devices")
+_DEVICE_KEYS = (
+    "name", "size", "align", "extents", "driver", "target_node", "node_path", "owner", "group", "mode"
+)  # fmt: skip
+
+
+def check_state(value: Any) -> dict[str, Any]:
+    """The state as it is. It is empty where the host was not read while running (from a log).
+
+    Raises :class:`InvalidInput` naming the place.
+    """
+    state = checks.obj(value, "state", (), _SECTIONS)
+    for key, item in state.items():
+        _SECTIONS[key](item, f"state.{key}")
+    return state
+
+
+def _iomem(value: Any, path: str) -> None:
+    for i, line in enumerate(checks.array(value, path, 50_000)):
+        if (
+            type(line) is not list
+            or [type(part) for part in line] != [int, int, str, int]
+            or not 0 <= line[0] < line[1] <= U64
+            or not 0 <= line[3] <= 32
+        ):
+            checks.refuse(f"{path}[{i}]", "[start, end, name, depth]", line)
+        checks.text(line[2], f"{path}[{i}][2]")
+
+
+def _meminfo(value: Any, path: str) -> None:
+    checks.numbers(value, path, 200, _WORD)
+
+
+def _nodes(value: Any, path: str) -> None:
+    checks.mapping(value, path, 1024, _NODE, lambda v, p: checks.numbers(v, p, 200, _WORD))
+
+
+def _block_size(value: Any, path: str) -> None:
+    if value is not None:
+        checks.integer(value, path, 1)
+
+
+def _dax(value: Any, path: str) -> None:
+    regions = checks.array(checks.obj(value, path, ("regions",))["regions"], f"{path}.regions", 4096)
+    for i, region in enumerate(regions):
+        where = f"{path}.regions[{i}]"
+        checks.obj(region, where, _REGION_KEYS)
+        checks.match(region["path"], f"{where}.path", _PATH, "an absolute path")
+        checks.span([region["start"], region["end"]], f"{where}.start")
+        checks.integer(region["align"], f"{where}.align")
+        checks.integer(region["available"], f"{where}.available")
+        checks.integer(region["target_node"], f"{where}.target_node", -1, 4096)
+        for j, device in enumerate(checks.array(region["devices"], f"{where}.devices", 4096)):
+            _device(device, f"{where}.devices[{j}]")
+
+
+def _device(device: Any, path: str) -> None:
+    checks.obj(device, path, _DEVICE_KEYS)
+    checks.match(device["name"], f"{path}.name", _DEVICE, "a name like dax0.1")
+    checks.integer(device["size"], f"{path}.size")
+    checks.integer(device["align"], f"{path}.align")
+    checks.integer(device["target_node"], f"{path}.target_node", -1, 4096)
+    for i, extent in enumerate(checks.array(device["extents"], f"{path}.extents", 4096)):
+        checks.span(extent, f"{path}.extents[{i}]")
+    checks.text(device["driver"], f"{path}.driver", 64)
+    checks.text(device["node_path"], f"{path}.node_path", 4096)
+    checks.text(device["owner"], f"{path}.owner", 64)
+    checks.text(device["group"], f"{path}.group", 64)
+    checks.match(device["mode"], f"{path}.mode", _MODE, "four octal digits")
+
+
+def _links(value: Any, path: str) -> None:
+    checks.mapping(value, path, 10_000, _LINK, lambda v, p: checks.text(v, p, 4096))
+
+
+def _loader(value: Any, path: str) -> None:
+    loader = checks.obj(value, path, ("kind", "problem", "drop_in", "drop_in_text", "owned"))
+    checks.text(loader["kind"], f"{path}.kind", 32)
+    checks.text(loader["problem"], f"{path}.problem", 10_000)
+    checks.text(loader["drop_in"], f"{path}.drop_in", 4096)
+    checks.text(loader["drop_in_text"], f"{path}.drop_in_text", 1 << 16)
+    checks.texts(loader["owned"], f"{path}.owned", 1000, 8192)
+
+
+def _files(value: Any, path: str) -> None:
+    checks.mapping(value, path, 1000, _PATH, lambda v, p: checks.match(v, p, _SHA256, "a SHA-256 in hex"))
+
+
+def _problems(value: Any, path: str) -> None:
+    checks.texts(value, path, 200, 2000)
+
+
+_SECTIONS: dict[str, Callable[[Any, str], Any]] = {
+    "root": checks.boolean,
+    "boot_id": lambda value, path: checks.text(value, path, 64),
+    "augeas": checks.boolean,
+    "iomem": _iomem,
+    "meminfo": _meminfo,
+    "nodes": _nodes,
+    "vmstat": _meminfo,
+    "block_size": _block_size,
+    "dax": _dax,
+    "links": _links,
+    "loader": _loader,
+    "files": _files,
+    "problems": _problems,
+}

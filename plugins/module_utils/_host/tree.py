@@ -1,0 +1,164 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A host from its files: the running one, or a captured tree of ``/proc``, ``/sys``, ``/etc`` and ``/boot``.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .._arguments import COMMAND_LINE_SIZE
+from .._boot.grub import read_loader
+from .._dax.state import read_state
+from .._errors import NotPossible
+from .._host_files import known_files
+from .._system import System
+from . import proc
+from .acpi import parse_srat
+from .e820 import MAX_ENTRIES, checked_map, sysfs_type
+from .files import Reader
+from .layouts import read_committed, read_layouts
+from .model import ForeignArgument, Host, MapEntry, NodeRange
+from .nodes import node_ranges, one_node
+from .text import printable
+
+_MEMMAP = "/sys/firmware/memmap"
+_TABLES = "/sys/firmware/acpi/tables"
+_NODES = "/sys/devices/system/node"
+_RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{1,128}")
+
+
+def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bool = True) -> Host:
+    """Read a host.
+
+    ``augeas`` is what :func:`read_loader` takes. ``machine`` is ``uname -m`` of the running host; for
+    a captured tree it is empty, and the tree says it (/proc/sys/kernel/arch, 6.1 and later) or x86_64 is
+    taken. ``root`` says whether the reader is root.
+
+    What is missing or garbled is left out and named in ``state["problems"]``. Raises
+    :class:`NotPossible` where an x86_64 host does not show its firmware map or hides its ACPI tables, and
+    :class:`InvalidInput` where these are damaged.
+    """
+    reader = Reader(system)
+    architecture = machine or reader.line("/proc/sys/kernel/arch") or "x86_64"
+    firmware_map = _firmware_map(reader, architecture)
+    running = _running_release(reader)
+    loader = read_loader(system, augeas)
+    default = loader.kernel if _RELEASE.fullmatch(loader.kernel) else ""
+    layouts = read_layouts(reader)
+    cmdline = printable((reader.text("/proc/cmdline", 2 * COMMAND_LINE_SIZE) or "").strip("\0\n"))
+    tokens = None if loader.boot_arguments is None else tuple(printable(t) for t in loader.boot_arguments)
+    dax = read_state(system)
+    return Host(
+        architecture=architecture if _RELEASE.fullmatch(architecture) else "unknown",
+        firmware_map=firmware_map,
+        node_ranges=_nodes(reader, firmware_map),
+        hmat=_hmat(reader),
+        firmware_boot="efi" if reader.names("/sys/firmware/efi") else "bios",
+        kernel_running=running,
+        kernel_default=default,
+        kernel_config=_config(reader, default or running),
+        cmdline=cmdline,
+        boot_arguments=tokens,
+        foreign=tuple(
+            ForeignArgument(printable(f.argument), printable(f.file), f.line) for f in loader.foreign
+        ),
+        committed=read_committed(reader),
+        layouts=layouts,
+        state={
+            "root": root,
+            "boot_id": reader.line("/proc/sys/kernel/random/boot_id"),
+            "augeas": augeas is not None,
+            "iomem": [list(line) for line in proc.parse_iomem(reader.text("/proc/iomem", 4 << 20) or "")],
+            "meminfo": proc.parse_meminfo(reader.text("/proc/meminfo", 1 << 16) or ""),
+            "nodes": _node_meminfo(reader),
+            "vmstat": proc.parse_vmstat(reader.text("/proc/vmstat", 1 << 16) or ""),
+            "block_size": proc.parse_hex(reader.line("/sys/devices/system/memory/block_size_bytes")),
+            "dax": dax.to_json(),
+            "links": {printable(name): printable(target) for name, target in dax.links.items()},
+            "loader": _printable(loader.to_json()),
+            "files": known_files(system),
+            "problems": list(reader.problems),
+        },
+    )
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    return value
+
+
+def _firmware_map(reader: Reader, architecture: str) -> tuple[MapEntry, ...]:
+    """/sys/firmware/memmap (drivers/firmware/memmap.c): ``end`` is inclusive, the order arbitrary."""
+    entries = []
+    for name in reader.names(_MEMMAP, 2 * MAX_ENTRIES):
+        start = proc.parse_hex(reader.line(f"{_MEMMAP}/{name}/start"))
+        last = proc.parse_hex(reader.line(f"{_MEMMAP}/{name}/end"))
+        if start is None or last is None:
+            raise NotPossible.of(
+                "firmware.map",
+                "map-unreadable",
+                f"{_MEMMAP}/{name} has no start and end; is the tree complete?",
+            )
+        if last >= start:  # an empty range is shown with its end before its start
+            entries.append(MapEntry(start, last + 1, sysfs_type(reader.line(f"{_MEMMAP}/{name}/type"))))
+    if not entries and architecture == "x86_64":
+        raise NotPossible.of(
+            "firmware.map",
+            "map-missing",
+            f"{_MEMMAP} is missing or empty: the firmware's memory map cannot be read. It takes a kernel "
+            "with CONFIG_FIRMWARE_MEMMAP, and /sys as the host itself sees it (not in a container); or plan "
+            "from the kernel's log with `carveout host --dmesg`",
+        )
+    return checked_map(entries)
+
+
+def _nodes(reader: Reader, firmware_map: tuple[MapEntry, ...]) -> tuple[NodeRange, ...]:
+    table = reader.data(f"{_TABLES}/SRAT", "the nodes' memory")
+    if table is None:
+        return one_node(firmware_map)
+    return node_ranges([NodeRange(a.node, a.start, a.end) for a in parse_srat(table)], firmware_map)
+
+
+def _hmat(reader: Reader) -> bool:
+    # Its content does not matter: with any HMAT the kernel makes other DAX regions.
+    return reader.data(f"{_TABLES}/HMAT", "whether DAX regions are made from it") is not None
+
+
+def _running_release(reader: Reader) -> str:
+    release = reader.line("/proc/sys/kernel/osrelease")
+    if not release:  # a tree captured without it
+        words = reader.line("/proc/version").split()
+        release = words[2] if words[:2] == ["Linux", "version"] and len(words) > 2 else ""
+    return release if _RELEASE.fullmatch(release) else ""
+
+
+def _config(reader: Reader, release: str) -> Mapping[str, str]:
+    if release:
+        for path in (
+            f"/boot/config-{release}", f"/lib/modules/{release}/config", f"/usr/lib/modules/{release}/config"
+        ):  # fmt: skip
+            text = reader.text(path, 4 << 20)
+            if text:
+                return proc.parse_config(printable(text) if not text.isascii() else text)
+    return {}
+
+
+def _node_meminfo(reader: Reader) -> dict[str, dict[str, int]]:
+    found = {}
+    for name in reader.names(_NODES):
+        if re.fullmatch(r"node\d{1,4}", name):
+            found[str(int(name[4:]))] = proc.parse_meminfo(
+                reader.text(posixpath.join(_NODES, name, "meminfo"), 1 << 16) or ""
+            )
+    return found

@@ -1,0 +1,214 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Install and remove the files of Carveout on a host. What they are says :mod:`._host_files`.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._errors import NotPossible
+from ._host_files import (
+    COMMITTED,
+    CONFIG_DIRECTORY,
+    ENABLED,
+    LAYOUT_DIRECTORY,
+    PROGRAM_DIRECTORY,
+    SERVICE,
+    TARGET,
+    UNIT_DIRECTORY,
+    checksum,
+    committed_text,
+    expected_files,
+    known_files,
+    layout_path,
+    layout_text,
+    link_checksum,
+    program_path,
+    stored_layout_ids,
+    unit_texts,
+)
+from ._layout import LAYOUT_ID, Layout
+from ._system import System
+
+#: Layouts kept beside the booted, the committed and the new one: enough to go back to.
+KEPT_LAYOUTS = 2
+
+
+@dataclass(frozen=True)
+class Change:
+    """One file: its text before and after, None where it is not there.
+
+    ``shown`` is False for content that is no text for people.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+    mode: int = 0o644
+    shown: bool = True
+
+
+@dataclass
+class Plan:
+    """What has to change; ``enable``: whether the target is not part of the boot as it should be."""
+
+    changes: list[Change] = field(default_factory=list)
+    enable: bool = False
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.changes) or self.enable
+
+
+def plan_present(
+    system: System,
+    program_sha256: str,
+    program: Callable[[], str],
+    layout: Layout | None,
+    committed: str | None,
+    booted: str | None,
+) -> Plan:
+    """What makes the host's files those of this version, with this layout and committed ID.
+
+    ``program`` gives the zipapp's content and is called only where the host has another. None for
+    ``layout`` or ``committed`` leaves what is there. Raises :class:`NotPossible` where
+    ``committed`` names a layout that the host would not have.
+    """
+    present = known_files(system)
+    plan = Plan()
+    wanted: list[tuple[str, str, str]] = [(p, checksum(t), t) for p, t in unit_texts().items()]
+    if layout is not None:
+        text = layout_text(layout)
+        wanted.append((layout_path(layout.id), checksum(text), text))
+    if committed is not None:
+        stored = {*stored_layout_ids(present), layout.id if layout else ""}
+        if committed not in stored:
+            raise NotPossible.of(
+                "",
+                "layout-unknown",
+                f"the layout {committed} cannot be committed: it is not stored on the host",
+            )
+        text = committed_text(committed)
+        wanted.append((COMMITTED, checksum(text), text))
+    if present.get(program_path()) != program_sha256:
+        plan.changes.append(_change(system, program_path(), program(), 0o755))
+    for path, digest, text in wanted:
+        if present.get(path) != digest:
+            plan.changes.append(_change(system, path, text))
+    for path in _outdated(system, list(present), layout, committed, booted):
+        plan.changes.append(_change(system, path, None))
+    plan.enable = present.get(ENABLED) != link_checksum(f"{UNIT_DIRECTORY}/{TARGET}")
+    return plan
+
+
+def up_to_date(
+    installed: Mapping[str, Any], program_sha256: str, layout: Layout | None, committed: str | None
+) -> bool:
+    """True where ``installed``, checksums by path, shows that :func:`plan_present` would find nothing.
+
+    Which layouts are too many depends on what is booted and on their ages, which only the host
+    knows; it is asked as soon as some might be.
+    """
+    expected = expected_files(program_sha256, layout, committed)
+    if any(installed.get(path) != digest for path, digest in expected.items()):
+        return False
+    if any(path.startswith(PROGRAM_DIRECTORY + "/") and path not in expected for path in installed):
+        return False
+    others = [name for name in stored_layout_ids(installed) if layout_path(name) not in expected]
+    return (layout is None and committed is None) or len(others) <= KEPT_LAYOUTS
+
+
+def plan_absent(system: System) -> Plan:
+    """What takes every file of ours from the host."""
+    present = known_files(system)
+    return Plan([_change(system, path, None) for path in present if path != ENABLED], ENABLED in present)
+
+
+def apply_present(system: System, plan: Plan) -> None:
+    """Write and remove, the program before the unit that starts it."""
+    for change in plan.changes:
+        _apply(system, change)
+    if any(change.path.startswith(UNIT_DIRECTORY) for change in plan.changes):
+        _systemctl(system, "daemon-reload")
+    if plan.enable:
+        _systemctl(system, "enable", TARGET)
+
+
+def apply_absent(system: System, plan: Plan) -> None:
+    """Disable and stop, then remove all files and the directories that were ours alone."""
+    units = [change.path for change in plan.changes if change.path.startswith(UNIT_DIRECTORY)]
+    if plan.enable:
+        _systemctl(system, "disable", TARGET)
+    if units:
+        _systemctl(system, "stop", TARGET, SERVICE)
+    for change in plan.changes:
+        _apply(system, change)
+    for directory in (LAYOUT_DIRECTORY, CONFIG_DIRECTORY, PROGRAM_DIRECTORY):
+        if system.stat(directory) is not None:
+            system.run(["rmdir", "--ignore-fail-on-non-empty", directory])
+    if units:
+        _systemctl(system, "daemon-reload")
+
+
+def _outdated(
+    system: System, paths: Sequence[str], layout: Layout | None, committed: str | None, booted: str | None
+) -> list[str]:
+    """Programs of other versions, and the oldest layouts over what is kept."""
+    outdated = [p for p in paths if p.startswith(PROGRAM_DIRECTORY + "/") and p != program_path()]
+    if layout is None and committed is None:
+        return outdated
+    wanted = {booted, committed or committed_layout_id(system), layout.id if layout else None}
+    others = [layout_path(name) for name in stored_layout_ids(dict.fromkeys(paths, "")) if name not in wanted]
+    by_age = sorted(others, key=lambda path: _modified(system, path), reverse=True)
+    return outdated + by_age[KEPT_LAYOUTS:]
+
+
+def committed_layout_id(system: System) -> str | None:
+    """The ID in /etc/carveout/committed, None where there is none."""
+    name = (system.read(COMMITTED) or "").strip()
+    return name if LAYOUT_ID.fullmatch(name) else None
+
+
+def _modified(system: System, path: str) -> int:
+    found = system.stat(path)
+    return found.modified if found is not None else 0
+
+
+def _change(system: System, path: str, after: str | None, mode: int = 0o644) -> Change:
+    return Change(path, system.read(path), after, mode, shown=not path.endswith(".pyz"))
+
+
+def _apply(system: System, change: Change) -> None:
+    if change.after is None:
+        system.remove(change.path)
+    else:
+        system.write(change.path, change.after, change.mode)
+
+
+def _systemctl(system: System, *arguments: str) -> None:
+    done = system.run(["systemctl", *arguments])
+    if done.status != 0:
+        message = f"'systemctl {' '.join(arguments)}' failed: {done.stderr.strip() or done.status}"
+        raise NotPossible.of("", "systemd", message)
+
+
+def shown_text(change: Change, text: str | None) -> str:
+    """A file's text for a difference: a checksum for the program, short JSON for a layout."""
+    if text is None:
+        return ""
+    if not change.shown:
+        return f"sha256 {checksum(text)}\n"
+    if change.path.startswith(LAYOUT_DIRECTORY):
+        try:
+            data = json.loads(text)
+            keep = {key: data[key] for key in ("id", "kernel_arguments", "reservations", "devices")}
+        except (ValueError, KeyError, TypeError):
+            return text
+        return json.dumps(keep, indent=1, sort_keys=True) + "\n"
+    return text

@@ -1,0 +1,207 @@
+#!/usr/bin/python
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_files
+short_description: Install or remove what Carveout keeps on a host
+version_added: 0.1.0
+author:
+  - Contributors to the Carveout project (@carveout)
+description:
+  - Installs everything that stands on a host apart from the boot loader's configuration. That is the program
+    C(/usr/lib/carveout/carveout-VERSION.pyz), the units C(carveout-dax.service) and C(carveout.target), the layout
+    at C(/etc/carveout/layouts/ID.json), and which layout is committed.
+  - C(carveout-dax.service) recreates, at each boot, the DAX devices of the layout that C(carveout.layout=ID) on the
+    kernel command line names. Tenants order themselves with C(After=carveout.target).
+  - Older layouts are kept, but at most two beside the booted, the committed and the new one.
+  - An action plugin of the same name runs on the controller. It builds the program, sends it only where it is
+    needed, and makes no call to the host at all where O(installed) tells that there is nothing to do.
+options:
+  layout:
+    description:
+      - The layout to store, as M(carveout.memory.memory_plan) returns it.
+      - Where it is not given, the stored layouts are left alone.
+    type: dict
+  committed:
+    description:
+      - ID of the layout that verification passed for. It must be stored on the host, or be O(layout).
+      - Where it is not given, what is committed is left alone.
+    type: str
+  state:
+    description:
+      - V(present) installs or updates.
+      - V(absent) removes everything that this module installs, whatever version did so.
+    type: str
+    choices: [present, absent]
+    default: present
+  installed:
+    description:
+      - SHA-256 checksums by path of the files of ours that the host has, as RV(carveout.memory.host_info#module:host)
+        tells under C(state.files).
+      - Saves the call to the host where it tells that there is nothing to do. Without it the host is always asked.
+    type: dict
+  program:
+    description: Set by the action plugin. Path on the host of the program to install.
+    type: path
+  program_sha256:
+    description: Set by the action plugin. Checksum of the program.
+    type: str
+requirements:
+  - root
+  - systemd
+  - Python 3.9 or later at C(/usr/bin/python3)
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return changed status prediction without modifying the host.
+  diff_mode:
+    support: full
+    description: Returns each file before and after; of the program the checksum.
+  idempotent:
+    support: full
+    description: A second run with the same options changes nothing.
+seealso:
+  - module: carveout.memory.dax_devices
+  - module: carveout.memory.kernel_cmdline
+"""
+
+EXAMPLES = r"""
+- name: Install the host side and the layout
+  carveout.memory.host_files:
+    layout: "{{ carveout_plan.layout }}"
+    installed: "{{ carveout_host.state.files }}"
+  become: true
+
+- name: Record that the layout was verified
+  carveout.memory.host_files:
+    layout: "{{ carveout_plan.layout }}"
+    committed: "{{ carveout_plan.layout.id }}"
+  become: true
+
+- name: Remove everything
+  carveout.memory.host_files:
+    state: absent
+  become: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be done, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - write /usr/lib/carveout/carveout-0.1.0.pyz
+    - enable carveout.target
+asked:
+  description: Whether the host was asked; V(false) where O(installed) told that there is nothing to do.
+  returned: success
+  type: bool
+  sample: true
+problems:
+  description: What is wrong, each with its place in the plan.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Place in the plan, empty for the whole.
+      type: str
+    code:
+      description: A word for programs.
+      type: str
+    message:
+      description: What is wrong and what would work.
+      type: str
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.carveout.memory.plugins.module_utils._dax.apply import booted_layout_id
+from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
+from ansible_collections.carveout.memory.plugins.module_utils._host_changes import (
+    Plan,
+    apply_absent,
+    apply_present,
+    plan_absent,
+    plan_present,
+    shown_text,
+)
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
+
+#: What people may set; the action plugin adds ``program`` and ``program_sha256``.
+OPTIONS = {
+    "layout": {"type": "dict"},
+    "committed": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "installed": {"type": "dict"},
+}
+
+
+def _result(plan: Plan, state: str) -> dict[str, object]:
+    actions = [f"{'remove' if c.after is None else 'write'} {c.path}" for c in plan.changes]
+    if plan.enable and state == "present":
+        actions.append("enable carveout.target")
+    elif plan.enable:
+        actions.insert(0, "disable carveout.target")
+    diff = [
+        {
+            "before_header": change.path,
+            "before": shown_text(change, change.before),
+            "after_header": change.path,
+            "after": shown_text(change, change.after),
+        }
+        for change in plan.changes
+    ]
+    return {"changed": plan.changed, "actions": actions, "asked": True, "diff": diff}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(OPTIONS, program={"type": "path"}, program_sha256={"type": "str"}),
+        supports_check_mode=True,
+    )
+    if os.geteuid() != 0:
+        module.fail_json(msg="the files of Carveout are installed by root; use become: true", problems=[])
+    params = module.params
+    system = RealSystem()
+
+    def program() -> str:
+        text = system.read(params["program"]) if params["program"] else None
+        if text is None:
+            module.fail_json(
+                msg="the program was not sent along; the host's files changed meanwhile, or this module was "
+                "called without its action plugin",
+                problems=[],
+            )
+        return str(text)
+
+    try:
+        if params["state"] == "present":
+            layout = Layout.from_json(params["layout"]) if params["layout"] else None
+            booted = booted_layout_id(system)
+            plan = plan_present(
+                system, params["program_sha256"], program, layout, params["committed"], booted
+            )
+            if not module.check_mode:
+                apply_present(system, plan)
+        else:
+            plan = plan_absent(system)
+            if not module.check_mode:
+                apply_absent(system, plan)
+    except CarveoutError as error:
+        module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
+    except OSError as error:
+        module.fail_json(msg=f"cannot change the files of Carveout: {error}", problems=[])
+    module.exit_json(**_result(plan, params["state"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -23,8 +23,9 @@ class LoaderState:
     ``drop_in_text`` is None where our file does not exist. ``owned`` are the tokens that our
     drop-in holds. ``boot_arguments`` are the tokens that the kernel of the entry that boots next
     gets, ours included, without the loader's own ``BOOT_IMAGE=``; None where there is no such
-    entry to read. ``command_line`` is the same entry's whole command line as /proc/cmdline will
-    show it; ``kernel`` its kernel's release, empty where its file name holds none.
+    entry to read. ``entry`` is that entry's title, ``command_line`` its whole command line as
+    /proc/cmdline will show it, ``kernel`` its kernel's release (empty where the image's name holds
+    none).
     ``running`` are the tokens of /proc/cmdline. ``stored`` are the argument lists of the layouts
     stored on the host. ``regenerate`` is the command that makes the boot entries anew.
     """
@@ -36,6 +37,7 @@ class LoaderState:
     drop_in_text: str | None = None
     owned: tuple[str, ...] = ()
     boot_arguments: tuple[str, ...] | None = None
+    entry: str = ""
     command_line: str = ""
     kernel: str = ""
     running: tuple[str, ...] = ()

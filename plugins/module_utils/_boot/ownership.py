@@ -1,0 +1,50 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which arguments of a command line are ours: the unbroken runs that ``carveout.layout=ID`` starts.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .._arguments import LAYOUT_ARGUMENT, is_memory_argument, parse
+
+
+class Owned(NamedTuple):
+    """``start`` and ``end`` of a run of ours; ``known`` where the whole run was known beforehand."""
+
+    start: int
+    end: int
+    known: bool
+
+
+def owned_runs(tokens: Sequence[str], runs: Sequence[Sequence[str]]) -> list[Owned]:
+    """Our runs in a command line, in order.
+
+    ``runs`` are the argument lists that are known to be ours. Where none of them stands behind a
+    ``carveout.layout=`` (its drop-in and its layout file are gone), the memory arguments that
+    follow without a break are taken as ours.
+    """
+    found = []
+    index = 0
+    while index < len(tokens):
+        if parse(tokens[index]).name != LAYOUT_ARGUMENT:
+            index += 1
+            continue
+        lengths = [len(run) for run in runs if run and list(tokens[index : index + len(run)]) == list(run)]
+        end = index + max(lengths, default=1)
+        while not lengths and end < len(tokens) and is_memory_argument(tokens[end]):
+            end += 1
+        found.append(Owned(index, end, bool(lengths)))
+        index = end
+    return found
+
+
+def without_owned(tokens: Sequence[str], owned: Sequence[Owned]) -> list[str]:
+    """The arguments that are not ours, in order."""
+    return [
+        token for index, token in enumerate(tokens) if not any(run.start <= index < run.end for run in owned)
+    ]

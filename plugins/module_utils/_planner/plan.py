@@ -148,7 +148,8 @@ class _Reader:
             return parse_size(value)
         except ValueError as error:
             self.fail(path, "size-invalid", str(error))
-            return 0
+            # stands for it, so that one mistake gives one message
+            return GIB
 
     def node(self, key: Any, path: str) -> int:
         text = str(key)

@@ -1,0 +1,110 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Changing GRUB's configuration, and proving by the generated entry that it did what was meant.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._errors import CarveoutError
+from .._system import System
+from . import grub_files
+from .change import Change, check_arguments, plan_change
+from .grub import read_loader
+from .grub_encode import VARIABLE
+from .grub_files import DROP_IN
+from .state import LoaderState
+
+
+def plan(state: LoaderState, augeas: Any, wanted: Sequence[str] | None) -> Change:
+    """The change to ``wanted``, None for removal. Changes nothing.
+
+    Raises :class:`InvalidInput` for what is no layout's argument list, :class:`NotPossible` where
+    this host cannot boot with it.
+    """
+    if wanted is None:
+        return plan_change(state, (), None)
+    check_arguments(wanted)
+    return plan_change(state, wanted, grub_files.render(augeas, wanted))
+
+
+def apply(system: System, augeas: Any, change: Change) -> LoaderState:
+    """Make the change, generate the menu and read it back; the new state.
+
+    Where the menu cannot be generated, or the entry that boots next then holds anything else than
+    the arguments of others as they were and ours, the drop-in is put back as it was, the menu
+    generated once more, and :class:`CarveoutError` raised.
+    """
+    if not change.changed:
+        return change.state
+    before = change.state.drop_in_text
+    problem = ""
+    try:
+        _put(system, change.text)
+        problem = _regenerate(system, change.state)
+        after = read_loader(system, augeas)
+        problem = problem or _read_back(system, augeas, change, after)
+    except OSError as error:
+        problem = f"{error.filename}: {error.strerror}"
+    if not problem:
+        return after
+    raise CarveoutError.of("boot", "boot-change-failed", problem + _restore(system, change.state, before))
+
+
+def _put(system: System, text: str | None) -> None:
+    if text is None:
+        system.remove(DROP_IN)
+    else:
+        system.write(DROP_IN, text)
+
+
+def _regenerate(system: System, state: LoaderState) -> str:
+    """Empty, or how the command failed."""
+    done = system.run(state.regenerate)
+    if done.status == 0:
+        return ""
+    said = " / ".join((done.stderr or done.stdout).split("\n")[-6:]).strip(" /")
+    return f"{' '.join(state.regenerate)} failed with status {done.status}: {said}"
+
+
+def _read_back(system: System, augeas: Any, change: Change, after: LoaderState) -> str:
+    problem = change.problem_of(after.boot_arguments)
+    if not problem:
+        return ""
+    named = f" {after.entry!r}" if after.entry else ""
+    culprits = _later_assignments(system, augeas) if change.wanted else []
+    return (
+        f"after {' '.join(change.state.regenerate)} the entry{named} that boots next is not as meant: {problem}"
+        + (f" ({after.problem})" if after.problem else "")
+        + "".join(
+            f"; {path}, line {line} is read after {DROP_IN} and assigns {VARIABLE} anew: let it keep the"
+            f" value by starting it with ${VARIABLE}"
+            for path, line in culprits
+        )
+    )
+
+
+def _later_assignments(system: System, augeas: Any) -> list[tuple[str, int]]:
+    found = []
+    files = grub_files.config_files(system)
+    for path in files[files.index(DROP_IN) + 1 :] if DROP_IN in files else ():
+        for assignment in grub_files.read_assignments(augeas, path, system.read(path) or ""):
+            if grub_files.assigns_anew(assignment):
+                found.append((path, assignment.line))
+    return found
+
+
+def _restore(system: System, state: LoaderState, before: str | None) -> str:
+    """Put the drop-in back as it was; what to tell about it."""
+    try:
+        _put(system, before)
+    except OSError as error:
+        return f". {DROP_IN} could not be put back as it was: {error.strerror}"
+    problem = _regenerate(system, state)
+    if problem:
+        return f". {DROP_IN} was put back as it was, but the menu could not be generated from it: {problem}"
+    return f". {DROP_IN} was put back as it was and the menu generated from it again"

@@ -1,0 +1,187 @@
+#!/usr/bin/python
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kernel_cmdline
+short_description: Put the kernel arguments of a memory layout into the boot entry
+version_added: 0.1.0
+author:
+  - Contributors to the Carveout project (@carveout)
+description:
+  - Writes the kernel arguments of a layout into a drop-in of its own, C(/etc/default/grub.d/zz-carveout.cfg), has
+    GRUB's menu generated, and reads back from the menu what the entry that boots next hands to its kernel.
+  - Arguments reach C(/proc/cmdline) exactly as they are given, C($) and shell characters too. What GRUB's loader would
+    change on the way (single quotes, backslashes other than C(\xHH), double quotes other than around a whole argument
+    with blanks) is refused before anything is written.
+  - Arguments of others are never rewritten, reordered or dropped. Where they are not the same after the menu was
+    generated, or ours are not there as one unbroken run, the drop-in is put back as it was and the module fails.
+  - The drop-in is edited through augeas, which also has to be able to read C(/etc/default/grub) and the other drop-ins.
+    What counts is never these files, but the generated entry and C(/proc/cmdline).
+  - Does not reboot; RV(reboot_required) tells whether the running kernel still has other arguments.
+options:
+  arguments:
+    description:
+      - The C(kernel_arguments) of a layout, in their order, the first of them C(carveout.layout=ID).
+      - Required for O(state=present).
+    type: list
+    elements: str
+  state:
+    description:
+      - V(present) makes O(arguments) stand in the entry that boots next, as one unbroken run.
+      - V(absent) removes the drop-in and all arguments that it brought.
+    type: str
+    choices: [present, absent]
+    default: present
+requirements:
+  - root
+  - python3-augeas on the managed host
+  - GRUB with C(/etc/default/grub), C(/etc/default/grub.d) and C(/boot/grub/grub.cfg), as the Debian family has it
+attributes:
+  check_mode:
+    support: full
+    description: Predicts the drop-in and the boot entry without touching the host.
+  diff_mode:
+    support: full
+    description: Returns the drop-in and the command line of the boot entry, one argument a line, before and after.
+  idempotent:
+    support: full
+    description: A second run with the same arguments changes nothing.
+seealso:
+  - module: carveout.memory.memory_plan
+  - module: carveout.memory.dax_devices
+"""
+
+EXAMPLES = r"""
+- name: Write the arguments of the layout
+  carveout.memory.kernel_cmdline:
+    arguments: "{{ carveout_plan.layout.kernel_arguments }}"
+  become: true
+  register: carveout_boot
+
+- name: Reboot where the kernel runs with others
+  ansible.builtin.reboot:
+  become: true
+  when: carveout_boot.reboot_required
+
+- name: Take the arguments away again
+  carveout.memory.kernel_cmdline:
+    state: absent
+  become: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be done, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - write /etc/default/grub.d/zz-carveout.cfg
+    - run /usr/sbin/update-grub
+reboot_required:
+  description:
+    - Whether the running kernel was booted with other arguments of ours than it should be.
+    - With O(state=present), whether O(arguments) do not stand in C(/proc/cmdline) as one unbroken run; with
+      O(state=absent), whether any C(carveout.layout=) stands there.
+  returned: success
+  type: bool
+boot_arguments:
+  description:
+    - What the entry that boots next hands to its kernel after the change, arguments of others included and GRUB's own
+      C(BOOT_IMAGE=) left out. In check mode the prediction.
+  returned: success
+  type: list
+  elements: str
+  sample: ["root=UUID=0f1c", "ro", "quiet", "carveout.layout=0123456789abcdef", "memmap=1G%5G-1+0xefffffff"]
+previous:
+  description: Our arguments in the drop-in before the change; empty where there were none.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+problems:
+  description: What is wrong.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: What it is about.
+      type: str
+      sample: boot
+    code:
+      description: A word for programs.
+      type: str
+      sample: boot-configuration-unparsable
+    message:
+      description: What is wrong and what would work.
+      type: str
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from ansible_collections.carveout.memory.plugins.module_utils._boot.grub import read_loader
+from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_apply import apply, plan
+from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
+from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
+
+INTERPRETERS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
+
+
+def load_augeas(module: AnsibleModule) -> Any:
+    """The binding, from another interpreter of the host if this one has none."""
+    try:
+        from augeas import Augeas
+    except (ImportError, OSError):  # OSError: the binding is there, libaugeas is not
+        interpreter = None if has_respawned() else probe_interpreters_for_module(INTERPRETERS, "augeas")
+        if interpreter:
+            respawn_module(interpreter)
+        module.fail_json(
+            msg="augeas is missing: no Python of this host can import it; install the package python3-augeas",
+            problems=[],
+        )
+    # no file and no lens is loaded before it is asked for: 1 ms instead of 500
+    return Augeas(flags=Augeas.NO_LOAD | Augeas.NO_MODL_AUTOLOAD)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "arguments": {"type": "list", "elements": "str"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        required_if=[("state", "present", ["arguments"])],
+        supports_check_mode=True,
+    )
+    if os.geteuid() != 0:
+        module.fail_json(msg="the boot loader is configured by root; use become: true", problems=[])
+    augeas = load_augeas(module)
+    system = RealSystem()
+    wanted = module.params["arguments"] if module.params["state"] == "present" else None
+    try:
+        before = read_loader(system, augeas)
+        change = plan(before, augeas, wanted)
+        after = before if module.check_mode else apply(system, augeas, change)
+    except CarveoutError as error:
+        module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
+    predicted = change.changed and module.check_mode
+    module.exit_json(
+        changed=change.changed,
+        actions=change.actions,
+        reboot_required=change.reboot_required,
+        boot_arguments=list(change.arguments if predicted else after.boot_arguments or ()),
+        previous=list(before.owned),
+        diff=change.diff,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+#!/usr/bin/python
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: Measure a host for planning and verifying its memory layout
+version_added: 0.1.0
+author:
+  - Contributors to the Carveout project (@carveout)
+description:
+  - Returns a snapshot of the host, the one input beside the plan that M(carveout.memory.memory_plan) needs. The
+    firmware's memory map, the memory of each NUMA node (from the ACPI table SRAT, as a node whose memory is all carved
+    out is no longer listed elsewhere), the kernel that boots next with its configuration, the command line now and at
+    the next boot, foreign memory arguments and where they stand, the layouts stored on the host, and what of them is
+    there now (memory, DAX devices, files).
+  - Nothing is changed. All is read in one call.
+  - The snapshot can be kept as a JSON file and planned for offline with C(carveout plan).
+requirements:
+  - root
+  - Linux on x86_64 with C(CONFIG_FIRMWARE_MEMMAP)
+  - python3-augeas, to tell the file and line of foreign memory arguments
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and return changed status prediction without modifying the host.
+  diff_mode:
+    support: none
+    description: Nothing is changed, so there is nothing to show.
+  idempotent:
+    support: full
+    description: Nothing is changed.
+notes:
+  - Where the Python interpreter that Ansible uses has no augeas, but C(/usr/bin/python3) has, the module runs itself
+    again with that one.
+seealso:
+  - module: carveout.memory.memory_plan
+"""
+
+EXAMPLES = r"""
+- name: Measure the host
+  carveout.memory.host_info:
+  become: true
+  register: measured
+
+- name: Keep the snapshot, to plan offline
+  ansible.builtin.copy:
+    content: "{{ measured.host | to_nice_json }}"
+    dest: "snapshots/{{ inventory_hostname }}.json"
+    mode: "0644"
+  delegate_to: localhost
+"""
+
+RETURN = r"""
+host:
+  description:
+    - The snapshot. C(schemas/host.schema.json) describes it in full.
+    - All sizes and addresses are bytes, all ranges half-open.
+  returned: success
+  type: dict
+  contains:
+    schema:
+      description: Version of the format.
+      type: int
+      sample: 1
+    architecture:
+      description: What C(uname -m) says.
+      type: str
+      sample: x86_64
+    firmware:
+      description:
+        - C(map), the firmware's memory map, C([start, end, e820 type]).
+        - C(srat), the memory of the nodes, C([node, start, end]).
+        - C(boot), V(bios) or V(efi), and C(hmat), whether there is an ACPI table HMAT.
+      type: dict
+      sample:
+        map: [[1048576, 3221213184, 1], [4294967296, 10737418240, 1]]
+        boot: bios
+        srat: [[0, 0, 6442450944], [1, 6442450944, 10737418240]]
+        hmat: false
+    kernel:
+      description:
+        - C(running) and C(default), the releases of the kernel that runs and of the one that boots next (empty where it
+          is not known), and C(config), what matters of the latter's configuration.
+      type: dict
+      sample: {running: 6.12.107+deb13-amd64, default: 6.12.107+deb13-amd64, config: {CONFIG_DEV_DAX_HMEM: m}}
+    cmdline:
+      description: The running kernel's command line.
+      type: str
+      sample: BOOT_IMAGE=/boot/vmlinuz-6.12.107+deb13-amd64 root=/dev/vda1 ro quiet
+    boot_arguments:
+      description: The arguments of the entry that boots next, null where they are not known.
+      type: list
+      elements: str
+      sample: [root=/dev/vda1, ro, quiet]
+    foreign:
+      description: Memory arguments that are not ours, and where they stand.
+      type: list
+      elements: dict
+      sample: [{argument: "hugepages=512", file: /etc/default/grub, line: 9}]
+    committed:
+      description: ID of the layout that verification passed for, or null.
+      type: str
+      sample: 3f0c1d2b4a596877
+    layouts:
+      description: The layouts stored on the host by ID.
+      type: dict
+      sample: {}
+    state:
+      description:
+        - What is there now. C(iomem), C(meminfo), C(nodes), C(vmstat), C(dax), C(links), C(loader), C(files) and more.
+        - C(problems) names what on the host could not be used, and why.
+      type: dict
+      sample: {root: true, augeas: true, block_size: 134217728, problems: []}
+problems:
+  description: What is wrong, each with its place.
+  returned: failure
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: Place in the snapshot, empty for the whole.
+      type: str
+    code:
+      description: A word for programs.
+      type: str
+    message:
+      description: What is wrong and what would work.
+      type: str
+"""
+
+import os
+import sys
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import (
+    has_respawned,
+    probe_interpreters_for_module,
+    respawn_module,
+)
+
+from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
+from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_to_json
+from ansible_collections.carveout.memory.plugins.module_utils._host.tree import read_host
+from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
+
+# the distribution's interpreter, which the package python3-augeas is for
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def open_augeas() -> Any:
+    """An augeas that has loaded no file and no lens; None where there is none to be had."""
+    try:
+        from augeas import Augeas
+    except (ImportError, OSError):  # the binding, or the library below it, is missing
+        return None
+    try:
+        return Augeas(root="/", flags=Augeas.NO_LOAD | Augeas.NO_MODL_AUTOLOAD)
+    except (RuntimeError, ValueError):
+        return None
+
+
+def respawn_for_augeas() -> None:
+    """Run again with the distribution's interpreter, which does not return, where that one has augeas."""
+    if has_respawned() or os.path.realpath(sys.executable) == os.path.realpath(SYSTEM_PYTHON):
+        return
+    interpreter = probe_interpreters_for_module([SYSTEM_PYTHON], "augeas")
+    if interpreter:
+        respawn_module(interpreter)
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    if os.geteuid() != 0:
+        module.fail_json(
+            msg="hosts are measured as root (their memory map is not shown to others); use become: true",
+            problems=[],
+        )
+    augeas = open_augeas()
+    if augeas is None:
+        respawn_for_augeas()
+    try:
+        host = read_host(RealSystem(), augeas=augeas, machine=os.uname().machine)
+    except CarveoutError as error:
+        module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
+    except OSError as error:
+        module.fail_json(msg=f"cannot read the host: {error}", problems=[])
+    for problem in host.state["problems"]:
+        module.warn(f"not used: {problem}")
+    module.exit_json(changed=False, host=host_to_json(host))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         try:
             plan = _plan(arguments["plan"])
-            host = host_from_json(arguments["host"])
-            given = arguments["previous"]
+            # Ansible's values carry tags in subclasses of their own; the readers want plain data.
+            host = host_from_json(json.loads(json.dumps(arguments["host"])))
+            given = json.loads(json.dumps(arguments["previous"]))
             previous = Layout.from_json(given) if given else committed_layout(host)
             layout = make_layout(plan, host, previous, arguments["replan"])
         except CarveoutError as error:
@@ -60,7 +62,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "layout": layout.to_json(),
             "text": layout_text(host, layout),
             "diff": {
-                "before_header": "memory map without Carveout" if previous is None else f"layout {previous.id}",
+                "before_header": "memory map without Carveout"
+                if previous is None
+                else f"layout {previous.id}",
                 "after_header": f"layout {layout.id}",
                 "before": _map_text(host, previous),
                 "after": _map_text(host, layout),

@@ -53,6 +53,21 @@ def initiator(domain: int, flags: int = 1) -> bytes:
     return struct.pack("<BBBBI16sII", 5, 32, 0, 1, domain, bytes(16), flags, 0)
 
 
+#: The SRAT of a QEMU 7.2 machine with nodes of 5 and 4 GiB, as its kernel showed it.
+QEMU = bytes.fromhex(
+    """
+    53524154f000000001d0424f434853204258504320202020010000004258504301000000
+    010000000000000000000000
+    00100000010000000000000000000000
+    00100101010000000000000000000000
+    0128000000000000000000000000000000000a000000000000000000010000000000000000000000
+    012800000000000000001000000000000000f0bf0000000000000000010000000000000000000000
+    01280000000000000000000001000000000000800000000000000000010000000000000000000000
+    01280100000000000000008001000000000000000100000000000000010000000000000000000000
+    """
+)
+
+
 def nodes(data: bytes) -> list[tuple[int, int]]:
     return [(a.node, a.domain) for a in parse_srat(data)]
 
@@ -74,6 +89,18 @@ def test_memory_ranges_with_their_flags() -> None:
         Affinity(1, 1, 4 * GIB, 5 * GIB, True, False),
         Affinity(1, 1, 5 * GIB, 6 * GIB, False, True),
     )
+
+
+def test_a_real_table() -> None:
+    """The kernel printed: node 0 [0-0x9ffff], [0x100000-0xbfffffff], [0x100000000-0x17fffffff], node 1
+    [0x180000000-0x27fffffff].
+    """
+    assert [(a.node, a.start, a.end) for a in parse_srat(QEMU)] == [
+        (0, 0, 0xA0000),
+        (0, 0x100000, 0xC0000000),
+        (0, 0x100000000, 0x180000000),
+        (1, 0x180000000, 0x280000000),
+    ]
 
 
 def test_bytes_past_the_stated_length_do_not_count() -> None:

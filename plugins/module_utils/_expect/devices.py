@@ -19,6 +19,7 @@ from .reservations import describe
 
 SUBJECT = "devices"
 DRIVER = "device_dax"
+_UNPLANNED = ", which no plan asked for"
 
 
 def devices(layout: Layout, host: Host) -> list[Expectation]:
@@ -39,7 +40,7 @@ def devices(layout: Layout, host: Host) -> list[Expectation]:
         measured = "a DAX region" if whole else "part of a DAX region" if ours else "no DAX region"
         path, name = reservation_path(reservation), describe(reservation)
         fact = f"of the reservation {reservation.range} the kernel made {measured}"
-        result.append(compare(SUBJECT, f"{name} region", path, fact, "a DAX region", measured))
+        result.append(compare(SUBJECT, f"{name} region", path, fact, "a DAX region", measured, ""))
         result.append(_strangers(path, f"{name} strangers", ours, list(chosen.values())))
     result.append(_foreign_links(layout, links))
     return result
@@ -79,8 +80,8 @@ def choose(wanted: Sequence[Device], standing: Sequence[Any], links: Any) -> dic
 def _device(device: Device, found: Any, links: Any, nodes: bool) -> list[Expectation]:
     extents = " ".join(str(extent) for extent in device.extents)
     if found is None:
-        fact = f"the device {device.name} does not exist, no DAX device maps {extents}"
-        return [compare(SUBJECT, f"device {device.name}", device.path, fact, "exists", "does not exist")]
+        fact = f"the device {device.name} does not exist: no DAX device maps any of {extents}"
+        return [compare(SUBJECT, f"device {device.name}", device.path, fact, "exists", "does not exist", "")]
     measured = " ".join(str(Range(*extent)) for extent in found["extents"]) or "none"
     driver = found["driver"] or "none"
     facts = [
@@ -157,11 +158,11 @@ def _strangers(path: str, name: str, regions: Sequence[Any], ours: Sequence[Any]
     ]
     measured = ", ".join(found) or "none"
     fact = f"in its DAX region stands {measured}" if found else "in its DAX region stands no other device"
-    return judge(SUBJECT, name, path, fact, "no other device", measured, not found)
+    return judge(SUBJECT, name, path, fact, "no other device", measured, not found, _UNPLANNED)
 
 
 def _foreign_links(layout: Layout, links: Any) -> Expectation:
     found = sorted(set(links) - {device.name for device in layout.devices})
     measured = ", ".join(found) or "none"
     fact = f"below /dev/carveout stands {measured}" if found else "below /dev/carveout stands nothing else"
-    return judge(SUBJECT, "links", "pools", fact, "no other link", measured, not found)
+    return judge(SUBJECT, "links", "pools", fact, "no other link", measured, not found, _UNPLANNED)

@@ -23,7 +23,7 @@ def stored(layout: Layout, host: Host) -> list[Expectation]:
     there = layout.id in host.layouts
     measured = "stored" if there else "not stored"
     fact = f"the layout {layout.id} is {measured} in /etc/carveout/layouts"
-    result = [compare(SUBJECT, "stored layout", _PATH, fact, "stored", measured)]
+    result = [compare(SUBJECT, "stored layout", _PATH, fact, "stored", measured, "")]
     if not layout.devices:
         return result
     files = section(host, "files")
@@ -36,7 +36,7 @@ def stored(layout: Layout, host: Host) -> list[Expectation]:
         missing.append(PROGRAM_DIRECTORY)
     measured = f"missing: {', '.join(missing)}" if missing else "complete"
     fact = f"the boot service that makes the devices is {measured}"
-    result.append(compare(SUBJECT, "boot service", _PATH, fact, "complete", measured))
+    result.append(compare(SUBJECT, "boot service", _PATH, fact, "complete", measured, ""))
     return result
 
 
@@ -44,4 +44,5 @@ def committed(layout: Layout, host: Host) -> Expectation:
     """That /etc/carveout/committed names the layout: true from the end of a deployment on."""
     measured = host.committed or "none"
     fact = f"the layout {measured} is committed" if host.committed else "no layout is committed"
-    return compare(SUBJECT, "committed layout", _PATH, fact, layout.id, measured)
+    ending = f", the plan's is {layout.id}"
+    return compare(SUBJECT, "committed layout", _PATH, fact, layout.id, measured, ending)

@@ -106,21 +106,24 @@ def layout_id(tokens: Iterable[str]) -> str | None:
     return found
 
 
-def find_sequence(tokens: Sequence[str], wanted: Sequence[str]) -> int:
-    """Index where ``wanted`` stands in ``tokens`` as one unbroken run, or -1."""
+def find_sequence(tokens: Sequence[str], wanted: Sequence[str], start: int = 0) -> int:
+    """Index from ``start`` on where ``wanted`` stands in ``tokens`` as one unbroken run, or -1."""
     if not wanted:
         return -1
-    for index in range(len(tokens) - len(wanted) + 1):
+    for index in range(start, len(tokens) - len(wanted) + 1):
         if list(tokens[index : index + len(wanted)]) == list(wanted):
             return index
     return -1
 
 
 def without_sequence(tokens: Sequence[str], owned: Sequence[str]) -> list[str]:
-    """``tokens`` with every unbroken run of ``owned`` taken out; the rest stays in order."""
+    """``tokens`` with every unbroken run of ``owned`` taken out; the rest stays in order.
+
+    What becomes such a run only by the removal of another is not ours and stays.
+    """
     rest = list(tokens)
-    while True:
-        index = find_sequence(rest, owned)
-        if index < 0:
-            return rest
+    index = find_sequence(rest, owned)
+    while index >= 0:
         del rest[index : index + len(owned)]
+        index = find_sequence(rest, owned, index)
+    return rest

@@ -23,37 +23,35 @@ STRUCT_PAGE = 64
 
 U64 = 1 << 64
 
-_SUFFIX_SHIFT = {"k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
+_HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]")
+_SUFFIX_SHIFT = {
+    letter: 10 * (index + 1)
+    for index, pair in enumerate(("kK", "mM", "gG", "tT", "pP", "eE"))
+    for letter in pair
+}
 _PLAN_UNITS = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
-_PLAN_SIZE = re.compile(r"(\d+)(?:\.(\d{1,9}))?\s?([A-Za-z]*)")
+_PLAN_SIZE = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,9}))?\s?([A-Za-z]*)")
 
 
-def strtoull(text: str, base: int = 0) -> tuple[int, str]:
-    """Parse as the kernel's ``simple_strtoull`` does: ``(value, rest)``.
+def strtoull(text: str) -> tuple[int, str]:
+    """Parse as the kernel's ``simple_strtoull`` with base 0 does: ``(value, rest)``.
 
-    Base 0 reads ``0x`` as hexadecimal and a leading ``0`` as octal. Where nothing parses the value
+    ``0x`` before a digit is hexadecimal, another leading ``0`` octal. Where nothing parses the value
     is 0 and the rest is the whole text. Values wrap at 64 bits (lib/vsprintf.c, simple_strtoull).
     """
-    digits = "0123456789abcdef"
-    position = 0
-    if base == 0:
-        if text[:1] == "0":
-            hexadecimal = text[1:2] in ("x", "X") and text[2:3].lower() != "" and text[2:3].lower() in digits
-            base = 16 if hexadecimal else 8
-        else:
-            base = 10
-    if base == 16 and text[:2].lower() == "0x":
-        position = 2
+    if _HEXADECIMAL.match(text):
+        base, digits, position = 16, "0123456789abcdef", 2
+    elif text[:1] == "0":
+        base, digits, position = 8, "01234567", 0
+    else:
+        base, digits, position = 10, "0123456789", 0
     value = 0
-    start = position
-    while position < len(text):
-        digit = digits.find(text[position].lower()) if text[position].isascii() else -1
-        if digit < 0 or digit >= base:
+    while position < len(text) and text[position].isascii():
+        digit = digits.find(text[position].lower())
+        if digit < 0:
             break
         value = (value * base + digit) % U64
         position += 1
-    if position == start:
-        return 0, text
     return value, text[position:]
 
 
@@ -64,17 +62,14 @@ def memparse(text: str) -> tuple[int, str]:
     (lib/cmdline.c, memparse). In a hexadecimal number a trailing ``E`` is a digit.
     """
     value, rest = strtoull(text)
-    if len(rest) == len(text):
-        # memparse applies a suffix even when no digit was read; the value stays 0.
-        shift = _SUFFIX_SHIFT.get(rest[:1].lower())
-        return 0, rest if shift is None else rest[1:]
-    shift = _SUFFIX_SHIFT.get(rest[:1].lower())
+    shift = _SUFFIX_SHIFT.get(rest[:1])
     if shift is None:
         return value, rest
+    # A suffix is taken even where no digit was read; the value stays 0.
     return (value << shift) % U64, rest[1:]
 
 
-def parse_size(text: str | int) -> int:
+def parse_size(text: object) -> int:
     """Bytes of a plan's size: ``16GiB``, ``1.5GiB``, ``4096`` or an integer of bytes.
 
     Raises ``ValueError`` with a message fit for an operator: unknown unit (and the nearest right
@@ -88,6 +83,10 @@ def parse_size(text: str | int) -> int:
         if text >= U64:
             raise ValueError("the size does not fit in 64 bits")
         return text
+    if not isinstance(text, str):
+        raise ValueError(
+            f"{text!r} is not a size; write for example 16GiB, 512MiB or a whole number of bytes"
+        )
     match = _PLAN_SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a size; write for example 16GiB, 512MiB or 4096")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The host side: what ``/usr/lib/carveout/carveout-VERSION.pyz`` does when it is run.
 
-``restore`` is the boot service; ``state`` prints what DAX devices there are.
+``restore`` is the boot service; ``state`` prints what DAX devices there are; ``host`` prints the host snapshot.
 
 This module util is PRIVATE to the collection.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from ._dax.apply import booted_layout_id, converge
 from ._dax.lock import exclusive
 from ._dax.state import read_state
 from ._errors import CarveoutError, InvalidInput, NotPossible
+from ._host.augeas_binding import open_augeas
+from ._host.json import host_to_json
+from ._host.tree import read_host
 from ._host_files import layout_path
 from ._layout import LAYOUT_ID, Layout
 from ._system import RealSystem, System
@@ -32,11 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("restore", help="make the DAX devices of the booted layout")
     commands.add_parser("state", help="print regions, devices and links as JSON")
+    commands.add_parser("host", help="print the host snapshot as JSON; as root")
     options = parser.parse_args(argv)
     system = RealSystem()
     try:
         if options.command == "restore":
             _restore(system)
+        elif options.command == "host":
+            _print_host(system)
         else:
             state = read_state(system)
             print(json.dumps({"dax": state.to_json(), "links": dict(state.links)}, indent=1))
@@ -47,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"carveout: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _print_host(system: System) -> None:
+    root = os.geteuid() == 0
+    host = read_host(system, augeas=open_augeas(), machine=os.uname().machine, root=root)
+    print(json.dumps(host_to_json(host)))
 
 
 def stored_layout(system: System, layout_id: str) -> Layout:

@@ -1,0 +1,96 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin of ``carveout.memory.verify``: runs the testinfra suite on the controller for the task's host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.plugin_utils.verification.connection import (
+    Unsupported,
+    connection_variables,
+    needs_ansible,
+)
+from ansible_collections.carveout.memory.plugins.plugin_utils.verification.run import (
+    SuiteError,
+    SuiteResult,
+    run_suite,
+)
+
+
+class ActionModule(ActionBase):
+    """See the module's documentation."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "layout": {"type": "dict"},
+                "committed": {"type": "bool", "default": False},
+                "junit": {"type": "path", "default": ""},
+            }
+        )
+        task_vars = task_vars or {}
+        name = str(task_vars["inventory_hostname"])
+        try:
+            layout = Layout.from_json(arguments["layout"]) if arguments["layout"] else None
+            variables = connection_variables(self._connection, task_vars, self._templar.template)
+            result = run_suite(
+                {name: variables},
+                {name: layout.to_json()} if layout else None,
+                committed=arguments["committed"],
+                force_ansible=needs_ansible(self._connection),
+                junit=_junit(arguments["junit"], name, task_vars),
+            )
+        except (CarveoutError, SuiteError, Unsupported, AnsibleError, OSError) as error:
+            return {
+                "failed": True,
+                "msg": f"{name} cannot be verified: {error}",
+                "failures": [],
+                "expectations": [],
+            }
+        return _answer(name, result)
+
+
+def _junit(path: str, name: str, task_vars: dict[str, Any]) -> str:
+    """One file for each host: a path that does not tell them apart would keep the last one only."""
+    if not path:
+        return ""
+    if not path.endswith(".xml"):
+        return str(Path(path) / f"{name}.xml")
+    if len(task_vars.get("ansible_play_hosts_all") or [name]) > 1 and name not in path:
+        raise SuiteError(
+            f"the hosts of the play would all write {path}; name a directory, or use inventory_hostname in the path"
+        )
+    return path
+
+
+def _answer(name: str, result: SuiteResult) -> dict[str, Any]:
+    found = result.hosts.get(name, {})
+    answer = {
+        "changed": False,
+        "failed": not result.passed,
+        "id": found.get("id", ""),
+        "expectations": found.get("expectations", []),
+        "tests": result.tests,
+        "failures": list(result.failures),
+    }
+    if result.passed:
+        answer["msg"] = (
+            f"{name} is as its layout {answer['id']} says: {len(answer['expectations'])} expectations are met, "
+            f"{result.tests} tests passed"
+        )
+    else:
+        lines = "\n".join(f"- {failure}" for failure in result.failures)
+        answer["msg"] = f"{name} is not as its layout {answer['id']} says:\n{lines}"
+    return answer

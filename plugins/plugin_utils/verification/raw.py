@@ -1,0 +1,70 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Raw reads: texts of /proc and of the device files, parsed here anew.
+
+Nothing of the core's readers is used, so that a mistake in one of them cannot hide itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_PROC = ("/proc/cmdline", "/proc/iomem", "/proc/meminfo")
+_DEVICES = "==> device files <=="
+
+
+class Resource(NamedTuple):
+    """A line of /proc/iomem: first and last byte."""
+
+    first: int
+    last: int
+    name: str
+
+
+class DeviceFile(NamedTuple):
+    """What ``readlink`` and ``stat`` say of a link and of what it points to."""
+
+    target: str
+    kind: str
+    mode: str
+    owner: str
+    group: str
+
+
+class Raw(NamedTuple):
+    """``mem_total`` is in KiB; ``files`` are by device name."""
+
+    cmdline: str
+    iomem: tuple[Resource, ...]
+    mem_total: int
+    files: dict[str, DeviceFile]
+
+
+def raw_command(names: Sequence[str]) -> str:
+    """One line for the host's shell: three texts with a heading each, then a line for every device."""
+    links = " ".join(shlex.quote(f"/dev/carveout/{name}") for name in names)
+    lines = (
+        'printf "%s|%s|%s\\n" "${link##*/}" "$(readlink -f -- "$link")" '
+        '"$(stat -L -c \'%F|%a|%U|%G\' -- "$link" 2>&1)"'
+    )
+    command = f"LC_ALL=C tail -v -n +1 {' '.join(_PROC)} && echo '{_DEVICES}'"
+    return f"{command} && for link in {links}; do {lines}; done" if names else command
+
+
+def parse_raw(text: str) -> Raw:
+    parts = re.split(r"^==> (.+) <==$\n?", text, flags=re.MULTILINE)
+    texts: dict[str, str] = dict(zip(parts[1::2], parts[2::2], strict=True))
+    resources = []
+    for line in texts.get("/proc/iomem", "").splitlines():
+        addresses, _, name = line.strip().partition(" : ")
+        first, _, last = addresses.partition("-")
+        resources.append(Resource(int(first or "0", 16), int(last or "0", 16), name))
+    total = re.search(r"^MemTotal: +(\d+) kB$", texts.get("/proc/meminfo", ""), re.MULTILINE)
+    files = {}
+    for entry in texts.get("device files", "").splitlines():
+        name, *words = [*entry.split("|"), "", "", "", "", ""]
+        files[name] = DeviceFile(*words[:5])
+    return Raw(texts.get("/proc/cmdline", "").strip(), tuple(resources), int(total[1]) if total else 0, files)

@@ -1,0 +1,108 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What raw reads must show: few and plain, each by another way than the shared expectations go.
+
+Every check gives the messages of what is wrong, with the plan's path; none where all is right.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+
+from .raw import Raw, Resource
+
+_RAM = "System RAM"
+_MIB = 1 << 20
+
+
+def check_command_line(layout: Layout, raw: Raw) -> list[str]:
+    """The arguments as one literal text in /proc/cmdline."""
+    run = " ".join(layout.kernel_arguments)
+    if not run:
+        return ["pools: /proc/cmdline names a layout"] if "carveout.layout=" in raw.cmdline else []
+    if f" {run} " in f" {raw.cmdline} ":
+        return []
+    return [
+        f"pools: raw /proc/cmdline does not hold the plan's arguments as they are, {run!r}: {raw.cmdline!r}"
+    ]
+
+
+def check_memory_map(layout: Layout, raw: Raw) -> list[str]:
+    """No RAM and no kernel image in a reservation; each device's extents under its own name.
+
+    A driver that binds a device asks for its ranges by the device's name (drivers/dax/device.c, dev_dax_probe),
+    which shows the extents and that a driver is bound without a look at sysfs.
+    """
+    if not any(resource.last for resource in raw.iomem):
+        return ["pools: raw /proc/iomem shows no addresses, it was not read as root"]
+    wrong = []
+    for reservation in layout.reservations:
+        path = f"pools.{reservation.pool}.nodes.{reservation.node}"
+        for resource in raw.iomem:
+            inside = resource.first < reservation.end and resource.last >= reservation.start
+            if inside and resource.name.startswith((_RAM, "Kernel ", "Crash kernel")):
+                wrong.append(
+                    f"{path}: raw /proc/iomem has {resource.name!r} at {resource.first:#x}-{resource.last:#x} inside "
+                    f"the reservation [{reservation.start:#x}, {reservation.end:#x})"
+                )
+    for device in layout.devices:
+        file = raw.files.get(device.name)
+        name = file.target.removeprefix("/dev/") if file else "?"
+        shown = sorted((r.first, r.last + 1) for r in raw.iomem if r.name == name)
+        if shown != sorted((extent.start, extent.end) for extent in device.extents):
+            text = " ".join(f"[{start:#x}, {end:#x})" for start, end in shown) or "nothing"
+            wanted = " ".join(str(extent) for extent in device.extents)
+            wrong.append(
+                f"{device.path}: raw /proc/iomem has {text} for the device {device.name} ({name}), "
+                f"the plan says {wanted}"
+            )
+    return wrong
+
+
+def check_total(layout: Layout, raw: Raw) -> list[str]:
+    """MemTotal is not more than the RAM of the prediction (and RAM from elsewhere), and not far less."""
+    total = raw.mem_total << 10
+    most = layout.memory.kernel_after + sum(
+        resource.last + 1 - resource.first for resource in raw.iomem if _from_elsewhere(layout, resource)
+    )
+    least = layout.memory.kernel_after * 31 // 32 - 512 * _MIB
+    if least <= total <= most:
+        return []
+    return [
+        f"kernel.memory: raw /proc/meminfo has a MemTotal of {total // _MIB} MiB, expected are {max(0, least // _MIB)} "
+        f"to {most // _MIB} MiB"
+    ]
+
+
+def _from_elsewhere(layout: Layout, resource: Resource) -> bool:
+    """RAM that is neither in the firmware's map as the prediction has it nor in a reservation: added later."""
+    if not resource.name.startswith(_RAM):
+        return False
+    known = [(start, end) for start, end, kind in layout.predicted_map if kind == 1]
+    known += [(reservation.start, reservation.end) for reservation in layout.reservations]
+    return not any(start <= resource.last and resource.first < end for start, end in known)
+
+
+def check_device_files(layout: Layout, raw: Raw) -> list[str]:
+    """/dev/carveout/NAME leads to a character device with the plan's owner, group and mode."""
+    wrong = []
+    for device in layout.devices:
+        link = f"/dev/carveout/{device.name}"
+        file = raw.files.get(device.name)
+        if file is None or not file.target.startswith("/dev/dax"):
+            wrong.append(f"{device.path}: raw readlink: the link {link} does not lead to a DAX device")
+            continue
+        if file.kind != "character special file":
+            wrong.append(f"{device.path}: raw stat: {link} is no character device but: {file.kind}")
+            continue
+        mode = file.mode.rjust(4, "0")
+        for what, shown, planned in (
+            ("mode", mode, device.mode),
+            ("owner", file.owner, device.owner),
+            ("group", file.group, device.group),
+        ):
+            if shown != planned:
+                wrong.append(
+                    f"{device.path}: raw stat: {link} has the {what} {shown}, the plan says {planned}"
+                )
+    return wrong

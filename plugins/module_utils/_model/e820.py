@@ -110,10 +110,14 @@ class Table:
             if entry.addr >= low:
                 entry.addr = high
 
-    def update(self) -> None:
-        """Sort, resolve overlaps by the highest type, merge equal neighbours that may merge."""
+    def update(self) -> bool:
+        """Sort, resolve overlaps by the highest type, merge equal neighbours that may merge.
+
+        False, and nothing done, where the kernel refuses the table: fewer than two entries, or one
+        that ends past 64 bits.
+        """
         if len(self._entries) < 2 or any(e.addr + e.size >= U64 for e in self._entries):
-            return
+            return False
         points = []
         for number, entry in enumerate(self._entries):
             if entry.size:
@@ -137,6 +141,7 @@ class Table:
                 last_start = address
             last_type = kind
         self._entries = result
+        return True
 
     def entries(self) -> tuple[MapEntry, ...]:
         return tuple(MapEntry(e.addr, e.addr + e.size, e.type) for e in self._entries)
@@ -168,8 +173,13 @@ def apply_arguments(firmware: Sequence[MapEntry], tokens: Iterable[str]) -> Kern
             else:
                 table.remove(size, _ULLONG_MAX - size, RAM)
                 changed = True
-    if changed:
-        table.update()
+    if changed and not table.update():
+        raise NotPossible.of(
+            "",
+            "does-not-boot",
+            "the memory arguments on the command line leave a map of fewer than two ranges, or one past 64 bits: "
+            'the kernel stops with "Invalid user supplied memory map" (e820__finish_early_params)',
+        )
     return KernelMap(table.entries(), tuple(ignored))
 
 

@@ -77,8 +77,12 @@ def placement(tokens: Sequence[str]) -> Placement:
             too_many = too_many or (len(avoided) >= _MAX_MEMMAP_REGIONS and bool(items))
         elif argument.name == "mem" and argument.value is not None:
             size, _ = memparse(argument.value)
-            if argument.value != "nopentium" and size:
-                limit = min(limit, size)
+            if argument.value == "nopentium":
+                continue
+            if size == 0:
+                # handle_mem_options reads nothing after it.
+                break
+            limit = min(limit, size)
     if too_many:
         return Placement(limit, tuple(avoided), False, "more than four regions in one memmap= list")
     if limit < _SMALL_LIMIT:

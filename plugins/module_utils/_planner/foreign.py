@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._arguments import is_memory_argument
+from .._arguments import is_memory_argument, iterate
 from .._errors import NotPossible, Problem
 from .._host.model import ForeignArgument, Host
 from .._layout import Reservation
 from .._model.e820 import apply_arguments
 from .._model.sections import ram_of
+from .._ranges import RangeSet
 from .plan import Plan
 
 
@@ -24,23 +25,35 @@ def check_foreign(host: Host, plan: Plan, reservations: Sequence[Reservation]) -
     Ranges that the plan lists under ``avoid`` are out of the reservations already, so an operator
     can say that an argument is known and to be planned around.
     """
+    tokens = [a.text for a in iterate(host.foreign_tokens) if is_memory_argument(a.text)]
+    taken = _taken(host, tokens)
+    hit = [r for r in reservations if taken.overlaps(r.range)]
+    if not hit:
+        return
     problems: list[Problem] = []
-    for token in dict.fromkeys(t for t in host.foreign_tokens if is_memory_argument(t)):
-        taken = host.usable.subtract(ram_of(apply_arguments(host.firmware_map, [token]).entries))
-        hit = [r for r in reservations if taken.overlaps(r.range)]
-        if not hit:
+    for token in dict.fromkeys(tokens):
+        alone = _taken(host, [token]).intersect(taken)
+        pools = [r for r in hit if alone.overlaps(r.range)]
+        if not pools:
             continue
-        places = ", ".join(str(part) for part in taken.intersect(r.range for r in hit))
+        places = ", ".join(str(part) for part in alone.intersect(r.range for r in pools))
         problems.append(
             Problem(
-                f"pools.{hit[0].pool}.nodes.{hit[0].node}",
+                f"pools.{pools[0].pool}.nodes.{pools[0].node}",
                 "foreign-argument",
                 f"{token} ({_where(token, host.foreign)}) is not Carveout's and takes {places}, which this pool "
                 "needs; remove it, or list its range under 'avoid' to plan around it",
             )
         )
-    if problems:
-        raise NotPossible(problems)
+    raise NotPossible(problems)
+
+
+def _taken(host: Host, tokens: Sequence[str]) -> RangeSet:
+    """What these arguments leave without RAM; all of it where they leave no map at all."""
+    try:
+        return host.usable.subtract(ram_of(apply_arguments(host.firmware_map, tokens).entries))
+    except NotPossible:
+        return host.usable
 
 
 def _where(token: str, known: Sequence[ForeignArgument]) -> str:

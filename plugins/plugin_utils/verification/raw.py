@@ -65,6 +65,6 @@ def parse_raw(text: str) -> Raw:
     total = re.search(r"^MemTotal: +(\d+) kB$", texts.get("/proc/meminfo", ""), re.MULTILINE)
     files = {}
     for entry in texts.get("device files", "").splitlines():
-        name, *words = [*entry.split("|"), "", "", "", "", ""]
-        files[name] = DeviceFile(*words[:5])
+        words = [*entry.split("|"), "", "", "", "", ""]
+        files[words[0]] = DeviceFile(*words[1:6])
     return Raw(texts.get("/proc/cmdline", "").strip(), tuple(resources), int(total[1]) if total else 0, files)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import tempfile
 from pathlib import Path
@@ -33,7 +34,6 @@ def program() -> bytes:
 class ActionModule(ActionBase):
     """See the module's documentation."""
 
-    TRANSFERS_FILES = True
     _supports_check_mode = True
     _supports_diff = True
 
@@ -58,24 +58,8 @@ class ActionModule(ActionBase):
         arguments = {name: value for name, value in options.items() if value is not None}
         if content:
             arguments["program_sha256"] = digest
-        sent = False
         if content and (installed or {}).get(program_path()) != digest:
-            arguments["program"] = self._send(content)
-            sent = True
+            # within the module's own payload: no further round trips for a file
+            arguments["program"] = base64.b64encode(content).decode()
         result.update(self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars))
-        if sent:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
-
-    def _send(self, content: bytes) -> str:
-        """Put the program into a temporary file on the host that the module's user may read."""
-        if not self._connection._shell.tmpdir:
-            self._make_tmp_path()
-        folder = self._connection._shell.tmpdir
-        remote = self._connection._shell.join_path(folder, "program.pyz")
-        with tempfile.NamedTemporaryFile(prefix="carveout-") as local:
-            local.write(content)
-            local.flush()
-            self._transfer_file(local.name, remote)
-        self._fixup_perms2((folder, remote))
-        return str(remote)

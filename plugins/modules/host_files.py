@@ -45,8 +45,8 @@ options:
       - Saves the call to the host where it tells that there is nothing to do. Without it the host is always asked.
     type: dict
   program:
-    description: Set by the action plugin. Path on the host of the program to install.
-    type: path
+    description: Set by the action plugin. The program to install, in Base64.
+    type: str
   program_sha256:
     description: Set by the action plugin. Checksum of the program.
     type: str
@@ -119,6 +119,7 @@ problems:
       type: str
 """
 
+import base64
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -165,7 +166,8 @@ def _result(plan: Plan, state: str) -> dict[str, object]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=dict(OPTIONS, program={"type": "path"}, program_sha256={"type": "str"}),
+        # no secret, but nothing to fill logs with
+        argument_spec=dict(OPTIONS, program={"type": "str", "no_log": True}, program_sha256={"type": "str"}),
         supports_check_mode=True,
     )
     if os.geteuid() != 0:
@@ -174,14 +176,13 @@ def main() -> None:
     system = RealSystem()
 
     def program() -> str:
-        text = system.read(params["program"]) if params["program"] else None
-        if text is None:
+        if not params["program"]:
             module.fail_json(
-                msg="the program was not sent along; the host's files changed meanwhile, or this module was "
+                msg="the program was not sent along: the host's files changed meanwhile, or this module was "
                 "called without its action plugin",
                 problems=[],
             )
-        return str(text)
+        return base64.b64decode(params["program"]).decode("utf-8", "surrogateescape")
 
     try:
         if params["state"] == "present":

@@ -16,8 +16,8 @@ from typing import Any
 
 from ._arguments import LAYOUT_ARGUMENT
 from ._errors import InvalidInput
-from ._ranges import Range
-from ._units import U64
+from ._ranges import Range, RangeSet
+from ._units import PAGE, U64
 
 #: What a pool, device, owner or group may be called: nothing that a shell, a unit file, a udev
 #: rule or a path could read as more than a name.
@@ -25,6 +25,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\$?")
 MODE = re.compile(r"0[0-7]{3}")
 LAYOUT_ID = re.compile(r"[0-9a-f]{16}")
+SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Layout:
 
     def _content(self) -> dict[str, Any]:
         return {
-            "schema": 1,
+            "schema": SCHEMA,
             "plan": self.plan,
             "kernel": self.kernel,
             "reservations": [
@@ -169,17 +170,27 @@ class Layout:
         """Read and check a layout that comes from outside.
 
         Raises :class:`InvalidInput` where a field is missing, of the wrong type, or a name could
-        be more than a name; and where the ID does not match the content.
+        be more than a name; where places make no sense (overlaps, a device outside of its pool); and
+        where the ID does not match the content.
         """
         try:
             layout = _read(data)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            _check_places(layout)
+            same = layout.id == _text(data["id"], LAYOUT_ID)
+            derived = layout.to_json() == data
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
             raise InvalidInput.of("layout", "layout-invalid", f"not a layout: {error!r}") from None
-        if data.get("id") != layout.id:
+        if not same:
             raise InvalidInput.of(
                 "layout.id",
                 "layout-changed",
-                f"the layout's content has the ID {layout.id}, but it says {data.get('id')!r}: it was edited",
+                f"the layout's content has the ID {layout.id}, but it says {data['id']!r}: it was edited",
+            )
+        if not derived:
+            raise InvalidInput.of(
+                "layout",
+                "layout-changed",
+                "parts of the layout do not follow from its content: it was edited",
             )
         return layout
 
@@ -187,6 +198,18 @@ class Layout:
 def _number(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < U64:
         raise ValueError(f"{value!r} is not an address, size or node")
+    return value
+
+
+def _align(value: Any) -> int:
+    if _number(value) < PAGE or value & (value - 1):
+        raise ValueError(f"{value!r} is not an align")
+    return int(value)
+
+
+def _message(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 2000:
+        raise ValueError("a warning is not plain text")
     return value
 
 
@@ -199,6 +222,7 @@ def _text(value: Any, pattern: re.Pattern[str]) -> str:
 _ARGUMENT = re.compile(r"[A-Za-z0-9_.@!%,:+=-]{1,2047}")
 _RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{0,128}")
 _PLAN_PATH = re.compile(r"[A-Za-z0-9_.\[\]-]{0,200}")
+_NODE = re.compile(r"0|[1-9][0-9]{0,3}")
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
 
 
@@ -214,7 +238,24 @@ def _memory(data: Any) -> Memory:
     return Memory(*(_number(data[name]) for name in names))
 
 
+def _check_places(layout: Layout) -> None:
+    for ranges in (
+        [r.range for r in layout.reservations],
+        [extent for device in layout.devices for extent in device.extents],
+    ):
+        if RangeSet(ranges).size != sum(r.size for r in ranges):
+            raise ValueError("reservations or devices overlap")
+    for device in layout.devices:
+        homes = [r.range for r in layout.reservations if (r.pool, r.node) == (device.pool, device.node)]
+        if not device.extents or not any(all(h.contains(e) for e in device.extents) for h in homes):
+            raise ValueError(f"device {device.name} does not lie in one reservation of its pool")
+    if len({device.name for device in layout.devices}) != len(layout.devices):
+        raise ValueError("two devices have one name")
+
+
 def _read(data: Any) -> Layout:
+    if type(data["schema"]) is not int or data["schema"] != SCHEMA:
+        raise ValueError(f"the format {data['schema']!r} is not known; this version reads {SCHEMA}")
     arguments = [_text(a, _ARGUMENT) for a in data["kernel_arguments"]]
     if arguments and not arguments[0].startswith(LAYOUT_ARGUMENT + "="):
         raise ValueError("kernel_arguments do not start with the layout's ID")
@@ -227,13 +268,13 @@ def _read(data: Any) -> Layout:
         reservations=tuple(
             Reservation(
                 _text(r["pool"], NAME), _text(r["mechanism"], _WORD), _number(r["node"]),
-                _range((r["start"], r["end"])).start, _number(r["end"]), _number(r["align"]),
+                _range((r["start"], r["end"])).start, _number(r["end"]), _align(r["align"]),
             )
             for r in data["reservations"]
         ),
         devices=tuple(
             Device(
-                _text(d["name"], NAME), _text(d["pool"], NAME), _number(d["node"]), _number(d["align"]),
+                _text(d["name"], NAME), _text(d["pool"], NAME), _number(d["node"]), _align(d["align"]),
                 tuple(_range(e) for e in d["extents"]), _text(d["path"], _PLAN_PATH),
                 _text(d["owner"], ACCOUNT), _text(d["group"], ACCOUNT), _text(d["mode"], MODE),
             )
@@ -241,7 +282,7 @@ def _read(data: Any) -> Layout:
         ),
         predicted_map=tuple((*_range(e[:2]), _number(e[2])) for e in data["predicted_map"]),
         memory=_memory(data["memory"]),
-        memory_nodes={int(n): _memory(m) for n, m in data["memory"]["nodes"].items()},
-        warnings=tuple(LayoutWarning(_text(w["code"], _WORD), str(w["message"])) for w in data["warnings"]),
+        memory_nodes={int(_text(n, _NODE)): _memory(m) for n, m in data["memory"]["nodes"].items()},
+        warnings=tuple(LayoutWarning(_text(w["code"], _WORD), _message(w["message"])) for w in data["warnings"]),
         mounts=tuple(dict(m) for m in data["mounts"]),
     )  # fmt: skip

@@ -128,18 +128,13 @@ def _device(device: Device, found: Any, links: Any, nodes: bool) -> list[Expecta
         for name, fact, right, real in facts
     ]
     link = f"/dev/carveout/{device.name}"
-    target = links.get(device.name)
-    fact = f"the link {link} points to {target}" if target else f"the link {link} is missing"
-    result.append(
-        compare(
-            SUBJECT,
-            f"device {device.name} link",
-            device.path,
-            fact,
-            f"/dev/{found['name']}",
-            target or "none",
-        )
-    )
+    target, wanted = links.get(device.name), f"/dev/{found['name']}"
+    fact = f"the device {device.name} has the link {link} to {target}"
+    if not target:
+        fact = f"the device {device.name} has no link {link}"
+    ending = f", it should lead to {wanted}"
+    name = f"device {device.name} link"
+    result.append(compare(SUBJECT, name, device.path, fact, wanted, target or "none", ending))
     return result
 
 

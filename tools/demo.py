@@ -35,9 +35,7 @@ class Demo:
 
     def lab(self, command: str) -> bool:
         """One lab command; its own progress goes to the terminal."""
-        done = subprocess.run(
-            [sys.executable, "-m", "lab", "--name", NAME, command], cwd=ROOT, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", "lab", "--name", NAME, command], cwd=ROOT, check=False)
         return done.returncode == 0
 
     def playbook(self) -> dict[str, int] | None:
@@ -81,12 +79,15 @@ def main() -> int:
     if counts is None:
         demo.say("It failed; the output above says where. The host: python3 -m lab ssh")
         return 1
-    word = "nothing had to change" if counts["changed"] == 0 else f"{counts['changed']} tasks changed the host"
+    word = (
+        "nothing had to change" if counts["changed"] == 0 else f"{counts['changed']} tasks changed the host"
+    )
     demo.say(f"Done: {word}.")
-    before = json.loads((ARTIFACTS / f"{NAME}.before.json").read_text(encoding="utf-8"))
-    layout = json.loads((ARTIFACTS / f"{NAME}.layout.json").read_text(encoding="utf-8"))
-    after = json.loads((ARTIFACTS / f"{NAME}.after.json").read_text(encoding="utf-8"))
-    print(report(before, layout, after))
+    found = {
+        kind: json.loads((ARTIFACTS / f"{NAME}.{kind}.json").read_text(encoding="utf-8"))
+        for kind in ("before", "layout", "verified")
+    }
+    print(report(found["before"], found["layout"], found["verified"]))
     return 0
 
 

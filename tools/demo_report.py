@@ -14,9 +14,11 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.picture_text impor
 _RULE = "-" * 78
 
 
-def report(before: dict[str, Any], layout_json: dict[str, Any], after: dict[str, Any], met: int, of: int) -> str:
-    """The report. ``before`` and ``after`` are host snapshots, ``met`` of ``of`` expectations hold."""
+def report(before: dict[str, Any], layout_json: dict[str, Any], verified: dict[str, Any]) -> str:
+    """The report. ``before`` is a host snapshot, ``verified`` what the module ``verify`` returned."""
     layout = Layout.from_json(layout_json)
+    after, expected = verified["host"], verified["expectations"]
+    met = sum(expectation["met"] for expectation in expected)
     lines = [
         "",
         _RULE,
@@ -33,8 +35,9 @@ def report(before: dict[str, Any], layout_json: dict[str, Any], after: dict[str,
         "",
         *_measured(before, after, layout),
         "",
-        f"Verified on the host: {met} of {of} expectations hold"
-        + (", all is as planned." if met == of else ": NOT as planned."),
+        f"Verified on the host: {met} of {len(expected)} expectations hold and {verified['tests']} tests passed"
+        if not verified["failed"]
+        else "NOT verified: the host is not as planned",
         _RULE,
         "Log in             make lab-ssh",
         "Run again          make demo         (changes nothing)",
@@ -65,7 +68,9 @@ def _devices(after: dict[str, Any]) -> list[str]:
 def _measured(before: dict[str, Any], after: dict[str, Any], layout: Layout) -> list[str]:
     now = after["state"]["meminfo"]["MemTotal"]
     carved = sum(r.range.size for r in layout.reservations)
-    lines = [f"Carved out of the kernel's hands: {approximate_size(carved)}; its MemTotal is {approximate_size(now)} now"]
+    lines = [
+        f"Carved out of the kernel's hands: {approximate_size(carved)}; its MemTotal is {approximate_size(now)} now"
+    ]
     if before["state"]["boot_id"] != after["state"]["boot_id"]:
         was = before["state"]["meminfo"]["MemTotal"]
         lines.append(

@@ -58,6 +58,7 @@ class ActionModule(ActionBase):
                 "msg": f"{name} cannot be verified: {error}",
                 "failures": [],
                 "expectations": [],
+                "host": {},
             }
         return _answer(name, result)
 
@@ -84,6 +85,7 @@ def _answer(name: str, result: SuiteResult) -> dict[str, Any]:
         "expectations": found.get("expectations", []),
         "tests": result.tests,
         "failures": list(result.failures),
+        "host": found.get("host", {}),
     }
     if result.passed:
         answer["msg"] = (

@@ -71,6 +71,10 @@ id:
   returned: always
   type: str
   sample: 843fc6bee2c8f6d1
+host:
+  description: The snapshot of the host that was judged, as M(carveout.memory.host_info) gives it.
+  returned: always
+  type: dict
 expectations:
   description: Each expectation, met or not.
   returned: always

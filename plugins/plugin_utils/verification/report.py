@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._expectations import expectations
+from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_to_json
 
 from .collect import Evidence
 
@@ -29,7 +30,11 @@ class Reporter:
             found = [e.to_json() for e in expectations(evidence.layout, evidence.host, committed=committed)]
         except CarveoutError:
             found = []  # the tests say why
-        self._hosts[evidence.name] = {"id": evidence.layout.id, "expectations": found}
+        self._hosts[evidence.name] = {
+            "id": evidence.layout.id,
+            "expectations": found,
+            "host": host_to_json(evidence.host),
+        }
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # a fixture that fails makes no "call"; a passed set-up says nothing

@@ -25,7 +25,7 @@ setup: ## Debian packages and .venv; quick when nothing is missing
 	@python3 tools/setup.py
 
 demo: setup ## carve the lab's virtual host, from nothing to a verified layout
-	@python tools/demo.py
+	@python -m tools.demo
 
 test: ## every check, step by step: setup, lint, unit, molecule
 	@for step in setup lint unit molecule; do \

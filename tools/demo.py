@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from demo_report import report
+from tools.demo_report import report
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "lab1"

@@ -58,8 +58,8 @@ def _devices(after: dict[str, Any]) -> list[str]:
                 continue
             extents = " + ".join(f"{start:#x}-{end:#x}" for start, end in device["extents"])
             lines.append(
-                f"  /dev/carveout/{name:<6} {format_size(device['size']):>8}  pages of {format_size(device['align']):<5} "
-                f"node {device['target_node']}  {device['owner']}:{device['group']} {device['mode']}"
+                f"  /dev/carveout/{name:<6} {format_size(device['size']):>8}  "
+                f"pages of {format_size(device['align']):<5} node {device['target_node']}  {device['owner']}:{device['group']} {device['mode']}"
             )
             lines.append(f"      {extents}")
     return lines
@@ -74,7 +74,7 @@ def _measured(before: dict[str, Any], after: dict[str, Any], layout: Layout) -> 
     if before["state"]["boot_id"] != after["state"]["boot_id"]:
         was = before["state"]["meminfo"]["MemTotal"]
         lines.append(
-            f"(it was {approximate_size(was)}: {approximate_size(was - now)} less for {approximate_size(carved)} carved "
-            "out, the difference is struct pages that came back)"
+            f"(it was {approximate_size(was)}: {approximate_size(was - now)} less for "
+            f"{approximate_size(carved)} carved out, the difference is struct pages that came back)"
         )
     return lines

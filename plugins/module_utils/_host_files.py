@@ -137,11 +137,17 @@ def known_paths(system: System) -> list[str]:
 
 
 def known_files(system: System) -> dict[str, str]:
-    """Checksums by path of the files of ours that the host has (``files`` of a host snapshot)."""
+    """Checksums by path of the files of ours that the host has (``files`` of a host snapshot).
+
+    What cannot be read (a pipe, a folder) is left out.
+    """
     files = {}
     for path in known_paths(system):
         target = system.readlink(path)
-        text = None if target is not None else system.read(path)
+        try:
+            text = None if target is not None else system.read(path)
+        except OSError:
+            text = None
         if target is not None:
             files[path] = link_checksum(target)
         elif text is not None:

@@ -10,11 +10,16 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+
+#: Nothing that Carveout reads is nearly as long; what is has no business where it stands.
+_MAX_READ = 64 << 20
 
 
 class Completed(NamedTuple):
@@ -44,7 +49,7 @@ class System(Protocol):
     """What acting rooms may do. Paths are absolute as the host knows them."""
 
     def read(self, path: str) -> str | None:
-        """Text of a file, None where it does not exist. Raises OSError for other reasons.
+        """Text of a regular file, None where it does not exist. Raises OSError for other reasons.
 
         Nothing is translated: encoded as UTF-8 with ``surrogateescape`` it gives the file's bytes.
         """
@@ -82,10 +87,18 @@ class RealSystem:
 
     def read(self, path: str) -> str | None:
         try:
-            with open(self._path(path), encoding="utf-8", errors="surrogateescape", newline="") as file:
-                return file.read()
+            # a pipe left where a file belongs must not block us
+            handle = os.open(self._path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        with open(handle, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            text = file.read(_MAX_READ + 1)
+        if len(text) > _MAX_READ:
+            raise OSError(errno.EFBIG, f"longer than {_MAX_READ} characters", path)
+        return text
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         target = self._path(path)

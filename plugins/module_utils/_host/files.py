@@ -39,9 +39,10 @@ class Reader:
         return found[:limit]
 
     def text(self, path: str, limit: int) -> str | None:
-        """A file's text, None where there is none that can be used: a regular one within ``limit`` bytes."""
+        """A file's text made printable, None where there is no regular file within ``limit`` bytes."""
         try:
-            return self._read(path, limit)
+            text = self._read(path, limit)
+            return None if text is None else printable(text)
         except OSError as error:
             self.problem(path, error.strerror or "cannot be read")
             return None

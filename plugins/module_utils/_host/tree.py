@@ -31,6 +31,7 @@ _MEMMAP = "/sys/firmware/memmap"
 _TABLES = "/sys/firmware/acpi/tables"
 _NODES = "/sys/devices/system/node"
 _RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{1,128}")
+_ARCHITECTURE = re.compile(r"[A-Za-z0-9_]{1,32}")
 
 
 def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bool = True) -> Host:
@@ -51,11 +52,11 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
     loader = read_loader(system, augeas)
     default = loader.kernel if _RELEASE.fullmatch(loader.kernel) else ""
     layouts = read_layouts(reader)
-    cmdline = printable((reader.text("/proc/cmdline", 2 * COMMAND_LINE_SIZE) or "").strip("\0\n"))
+    cmdline = (reader.text("/proc/cmdline", 2 * COMMAND_LINE_SIZE) or "").rstrip("\n")
     tokens = None if loader.boot_arguments is None else tuple(printable(t) for t in loader.boot_arguments)
     dax = read_state(system)
     return Host(
-        architecture=architecture if _RELEASE.fullmatch(architecture) else "unknown",
+        architecture=architecture if _ARCHITECTURE.fullmatch(architecture) else "unknown",
         firmware_map=firmware_map,
         node_ranges=_nodes(reader, firmware_map),
         hmat=_hmat(reader),
@@ -72,13 +73,13 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
         layouts=layouts,
         state={
             "root": root,
-            "boot_id": reader.line("/proc/sys/kernel/random/boot_id"),
+            "boot_id": reader.line("/proc/sys/kernel/random/boot_id")[:64],
             "augeas": augeas is not None,
             "iomem": [list(line) for line in proc.parse_iomem(reader.text("/proc/iomem", 4 << 20) or "")],
             "meminfo": proc.parse_meminfo(reader.text("/proc/meminfo", 1 << 16) or ""),
             "nodes": _node_meminfo(reader),
             "vmstat": proc.parse_vmstat(reader.text("/proc/vmstat", 1 << 16) or ""),
-            "block_size": proc.parse_hex(reader.line("/sys/devices/system/memory/block_size_bytes")),
+            "block_size": proc.parse_hex(reader.line("/sys/devices/system/memory/block_size_bytes")) or None,
             "dax": dax.to_json(),
             "links": {printable(name): printable(target) for name, target in dax.links.items()},
             "loader": _printable(loader.to_json()),
@@ -150,7 +151,7 @@ def _config(reader: Reader, release: str) -> Mapping[str, str]:
         ):  # fmt: skip
             text = reader.text(path, 4 << 20)
             if text:
-                return proc.parse_config(printable(text) if not text.isascii() else text)
+                return proc.parse_config(text)
     return {}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,24 @@ def validated_plan(data: Any) -> Plan:
     if not isinstance(data, dict):
         raise InvalidInput.of("", "type", f"a plan is a mapping, not {_kind(data)}")
     data = normalise_keys(data)
-    problems = [p for error in _validator().iter_errors(data) for p in _problems(error)]
-    if problems:
-        raise InvalidInput(sorted(set(problems), key=lambda p: (p.path, p.code, p.message)))
+    errors = list(_validator().iter_errors(data))
+    if errors:
+        raise InvalidInput(_all_problems(errors))
     return read_plan(data)
+
+
+def _all_problems(errors: Sequence[Any]) -> list[Problem]:
+    """In order of places, each once; a missing key that stands there misspelt is one mistake."""
+    meant = {
+        _join(plan_path(error.absolute_path), near)
+        for error in errors
+        if error.validator == "additionalProperties"
+        for key in error.instance
+        if key not in _known(error) and (near := _nearest(key, _known(error)))
+    }
+    found = {problem for error in errors for problem in _problems(error)}
+    found = {p for p in found if p.code != "missing-key" or p.path not in meant}
+    return sorted(found, key=lambda p: (p.path, p.code, p.message))
 
 
 def plan_path(parts: Iterable[Any]) -> str:
@@ -76,20 +90,18 @@ def _kind(value: Any) -> str:
 
 def _problems(error: Any) -> list[Problem]:
     path = plan_path(error.absolute_path)
-    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
-        known = list(error.schema.get("properties", {}))
+    if error.validator == "additionalProperties":
+        known = _known(error)
         return [
-            Problem(f"{path}.{key}" if path else key, "unknown-key", _unknown_key(key, known))
+            Problem(_join(path, key), "unknown-key", _unknown_key(key, known))
             for key in error.instance
             if key not in known
         ]
     if error.validator == "required":
-        key = next((k for k in error.validator_value if k not in error.instance), "")
-        return [Problem(f"{path}.{key}" if path else key, "missing-key", "this key is needed")]
-    if error.validator == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
-        key = str(error.instance)
         return [
-            Problem(f"{path}.{key}" if path else key, "name-invalid", f"{key!r} is not {_expects(error)}")
+            Problem(_join(path, key), "missing-key", "this key is needed")
+            for key in error.validator_value
+            if key not in error.instance
         ]
     if error.validator in ("oneOf", "anyOf"):
         return _one_of(error, path)
@@ -113,6 +125,8 @@ def _problems(error: Any) -> list[Problem]:
 def _one_of(error: Any, path: str) -> list[Problem]:
     branches = error.validator_value
     if all(set(branch) == {"required"} for branch in branches):
+        if not isinstance(error.instance, dict):
+            return []  # its type is a problem of its own
         keys = [branch["required"][0] for branch in branches]
         have = [key for key in keys if key in error.instance]
         what = f"{' and '.join(have)} exclude each other" if have else f"one of {' or '.join(keys)} is needed"
@@ -124,12 +138,7 @@ def _one_of(error: Any, path: str) -> list[Problem]:
 
 
 def _expects(error: Any) -> str:
-    if isinstance(error.schema, dict) and "x-expects" in error.schema:
-        return str(error.schema["x-expects"])
-    if isinstance(error.validator_value, dict) and "$ref" in error.validator_value:
-        name = error.validator_value["$ref"].rsplit("/", 1)[1]
-        return str(_schema()["definitions"][name]["x-expects"])
-    return f"like {error.validator_value!r}"
+    return str(error.schema["x-expects"])
 
 
 def _wrong_type(error: Any) -> str:
@@ -141,7 +150,19 @@ def _wrong_type(error: Any) -> str:
     return f"{error.instance!r} is {_kind(error.instance)}; expected is {wanted}"
 
 
+def _known(error: Any) -> list[str]:
+    return list(error.schema["properties"])
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    return next(iter(difflib.get_close_matches(key, known, 1, cutoff=0.5)), "")
+
+
 def _unknown_key(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(key), known, 1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = _nearest(key, known)
+    hint = f"did you mean {near!r}? " if near else ""
     return f"unknown key; {hint}known are: {', '.join(known)}"

@@ -11,11 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from .._errors import NotPossible, Problem
 from .._ranges import Range, RangeSet
-from .._units import MIB, align_down, format_size
-from .plan import REST, DevicePlan, Percent
-
-#: No range of a DAX device is smaller or less aligned than this (drivers/dax/bus.c).
-_UNIT = 2 * MIB
+from .._units import align_down, format_size
+from .plan import DAX_UNIT, REST, DevicePlan, Percent
 
 
 def place_devices(
@@ -46,7 +43,7 @@ def place_devices(
 
 def _size(device: DevicePlan, total: int) -> int:
     if isinstance(device.size, Percent):
-        return align_down(device.size.of(total), max(device.align, _UNIT))
+        return align_down(device.size.of(total), max(device.align, DAX_UNIT))
     if isinstance(device.size, int):
         return device.size
     return sum(extent.size for extent in device.extents)
@@ -117,7 +114,7 @@ def _fill(
     for device in order:
         if device.name in placed:
             continue
-        spot = _first_fit(free, sizes[device.name], max(device.align, _UNIT))
+        spot = _first_fit(free, sizes[device.name], max(device.align, DAX_UNIT))
         if spot is None:
             largest = max((r.size for r in _runs(free, device.align)), default=0)
             return Problem(
@@ -172,7 +169,7 @@ def _place_extents(
 
 
 def _still_fits(device: DevicePlan, extents: tuple[Range, ...], size: int, free: Sequence[RangeSet]) -> bool:
-    unit = max(device.align, _UNIT)
+    unit = max(device.align, DAX_UNIT)
     return (
         len(extents) == 1
         and extents[0].size == size
@@ -182,7 +179,7 @@ def _still_fits(device: DevicePlan, extents: tuple[Range, ...], size: int, free:
 
 
 def _runs(free: Sequence[RangeSet], align: int) -> list[Range]:
-    return [run for left in free for run in left.align_inward(max(align, _UNIT))]
+    return [run for left in free for run in left.align_inward(max(align, DAX_UNIT))]
 
 
 def _first_fit(free: Sequence[RangeSet], size: int, align: int) -> Range | None:

@@ -17,7 +17,7 @@ from typing import Any, Union
 from .._errors import InvalidInput, Problem
 from .._layout import ACCOUNT, MODE, NAME
 from .._ranges import Range
-from .._units import GIB, KIB, MIB, format_size, parse_size
+from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size, parse_size
 
 REST = "rest"
 MECHANISMS = ("dax", "reserved")
@@ -26,6 +26,9 @@ LATER_MECHANISMS = ("dmemfs", "pmem", "hugetlb", "auto")
 #: Page sizes that device-DAX can map with on x86_64 (drivers/dax/bus.c, dax_align_valid).
 DAX_ALIGNS = (4 * KIB, 2 * MIB, GIB)
 DEFAULT_ALIGN = 2 * MIB
+#: No range of a DAX device is smaller or less aligned than this (drivers/dax/bus.c, alloc_is_aligned).
+DAX_UNIT = 2 * MIB
+_MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,14 @@ class Plan:
         return self.kernel_memory.get(node, self.kernel_memory.get(-1, 0))
 
 
-def normalise_keys(data: Any, path: str = "") -> Any:
+def normalise_keys(data: Any, path: str = "", depth: int = 0) -> Any:
     """Node numbers as decimal strings, so that ``0:`` and ``"0":`` are one key.
 
-    Raises :class:`InvalidInput` where two keys become one or a key is neither text nor number.
+    Raises :class:`InvalidInput` where two keys become one, a key is neither text nor number, or the
+    data is nested without end.
     """
+    if depth > _MAX_DEPTH:
+        raise InvalidInput.of("", "plan-too-deep", "nested too deeply for a plan")
     if isinstance(data, Mapping):
         result: dict[str, Any] = {}
         for key, value in data.items():
@@ -104,10 +110,10 @@ def normalise_keys(data: Any, path: str = "") -> Any:
                 raise InvalidInput.of(path, "key-invalid", f"the key {key!r} is neither a name nor a number")
             if str(key) in result:
                 raise InvalidInput.of(here, "key-duplicate", "the key stands twice")
-            result[str(key)] = normalise_keys(value, here)
+            result[str(key)] = normalise_keys(value, here, depth + 1)
         return result
     if isinstance(data, (list, tuple)):
-        return [normalise_keys(value, f"{path}[{index}]") for index, value in enumerate(data)]
+        return [normalise_keys(value, f"{path}[{index}]", depth + 1) for index, value in enumerate(data)]
     if isinstance(data, str):
         # Ansible hands in text subclasses that carry tags; the layout's digest wants plain text.
         return str(data)
@@ -232,9 +238,8 @@ def _pool(reader: _Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
     aligns = _aligns(reader, pool.get("align", DEFAULT_ALIGN), nodes, f"{path}.align")
     for node, amount in nodes.items():
         if isinstance(amount, int):
-            _check_multiple(
-                reader, amount, max(aligns[node], 2 * MIB), f"{path}.nodes.{node}", "the pool's align"
-            )
+            unit = PAGE if mechanism == "reserved" else DAX_UNIT
+            _check_multiple(reader, amount, aligns[node], unit, f"{path}.nodes.{node}", "the pool's align")
     devices = tuple(
         _device(reader, device, f"{path}.devices[{index}]", nodes, aligns)
         for index, device in enumerate(pool.get("devices", []))
@@ -304,7 +309,7 @@ def _device(
     else:
         size = reader.amount(device["size"], f"{path}.size")
         if isinstance(size, int):
-            _check_multiple(reader, size, max(align, 2 * MIB), f"{path}.size", "the device's align")
+            _check_multiple(reader, size, align, DAX_UNIT, f"{path}.size", "the device's align")
     for key in ("owner", "group"):
         if not ACCOUNT.fullmatch(str(device.get(key, "root"))):
             reader.fail(f"{path}.{key}", "name-invalid", f"{device[key]!r} is not an account name")
@@ -323,14 +328,12 @@ def _device(
 
 def _extents(reader: _Reader, items: list[Mapping[str, Any]], align: int, path: str) -> tuple[Range, ...]:
     result: list[Range] = []
-    # The kernel maps 2 MiB at least and never less than the align (drivers/dax/bus.c, alloc_is_aligned).
-    unit = max(align, 2 * MIB)
     for index, item in enumerate(items):
         here = f"{path}.extents[{index}]"
         offset = reader.size(item["offset"], f"{here}.offset")
         size = reader.size(item["size"], f"{here}.size")
-        _check_multiple(reader, offset, unit, f"{here}.offset", "the device's align", zero=True)
-        _check_multiple(reader, size, unit, f"{here}.size", "the device's align")
+        _check_multiple(reader, offset, align, DAX_UNIT, f"{here}.offset", "the device's align", zero=True)
+        _check_multiple(reader, size, align, DAX_UNIT, f"{here}.size", "the device's align")
         extent = Range(offset, offset + size)
         if any(extent.overlaps(other) for other in result):
             reader.fail(here, "extents-overlap", "the extent overlaps another one of this device")
@@ -339,12 +342,15 @@ def _extents(reader: _Reader, items: list[Mapping[str, Any]], align: int, path: 
 
 
 def _check_multiple(
-    reader: _Reader, value: int, align: int, path: str, what: str, zero: bool = False
+    reader: _Reader, value: int, align: int, unit: int, path: str, what: str, zero: bool = False
 ) -> None:
+    """``unit`` is the least that the mechanism takes, whatever the align."""
+    if unit > align:
+        align, what = unit, "what the kernel can make devices of"
     if value == 0 and not zero:
         reader.fail(path, "size-invalid", "the size must be more than 0")
     elif value % align:
-        lower, upper = value // align * align, (value // align + 1) * align
+        lower, upper = align_down(value, align), align_up(value, align)
         near = f"{format_size(lower)} or {format_size(upper)}" if lower or zero else format_size(upper)
         reader.fail(
             path,

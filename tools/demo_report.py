@@ -59,7 +59,8 @@ def _devices(after: dict[str, Any]) -> list[str]:
             extents = " + ".join(f"{start:#x}-{end:#x}" for start, end in device["extents"])
             lines.append(
                 f"  /dev/carveout/{name:<6} {format_size(device['size']):>8}  "
-                f"pages of {format_size(device['align']):<5} node {device['target_node']}  {device['owner']}:{device['group']} {device['mode']}"
+                f"pages of {format_size(device['align']):<5} node {device['target_node']}  "
+                f"{device['owner']}:{device['group']} {device['mode']}"
             )
             lines.append(f"      {extents}")
     return lines

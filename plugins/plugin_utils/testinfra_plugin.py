@@ -48,10 +48,13 @@ def carveout_evidence(host: Any, request: pytest.FixtureRequest) -> Evidence:
     """What one host shows: its layout, its snapshot, and raw texts, read once."""
     from .verification.collect import Unusable, collect
 
+    trouble = ""
     try:
         evidence = collect(host, request.config.getoption("--carveout-layouts"))
     except Unusable as error:
-        pytest.fail(str(error), pytrace=False)
+        trouble = str(error)
+    if trouble:
+        pytest.fail(trouble, pytrace=False)
     reporter = request.config.pluginmanager.get_plugin("carveout-reporter")
     if reporter is not None:
         reporter.note(evidence, request.config.getoption("--carveout-committed"))

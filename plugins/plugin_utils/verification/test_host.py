@@ -19,13 +19,15 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw_c
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_expectations(carveout_evidence: Evidence, subject: str, pytestconfig: pytest.Config) -> None:
-    evidence = carveout_evidence
+    evidence, trouble = carveout_evidence, ""
     try:
         found = expectations(
             evidence.layout, evidence.host, committed=pytestconfig.getoption("--carveout-committed")
         )
     except CarveoutError as error:
-        pytest.fail(f"{evidence.name}: {error}", pytrace=False)
+        trouble = f"{evidence.name}: {error}"
+    if trouble:
+        pytest.fail(trouble, pytrace=False)
     mine = [expectation for expectation in found if expectation.subject == subject]
     if not mine:
         pytest.skip(f"the layout and the host say nothing of: {subject}")

@@ -134,7 +134,7 @@ def _regions(layout: Layout) -> list[dict[str, Any]]:
                 "available": 0,
                 "target_node": reservation.node,
                 "devices": [seed, *devices],
-            }  # fmt: skip
+            }
         )
     return regions
 

@@ -108,7 +108,7 @@ def _kmem(snapshot: dict[str, Any]) -> None:
             "owner": "",
             "group": "",
             "mode": "",
-        }  # fmt: skip
+        }
     )
     snapshot["state"]["iomem"].append([4 * GIB, 6 * GIB, "System RAM (kmem)", 2])
     snapshot["state"]["meminfo"]["MemTotal"] += 2 * GIB
@@ -307,10 +307,12 @@ BREAKAGES: dict[str, tuple[Callable[[dict[str, Any]], None], list[str]]] = {
     "not root": (
         lambda s: s["state"].update(iomem=[]),
         [
-            "pools.guests.nodes.0: what is in [0x100000000, 0x180000000) is not known, /proc/iomem was not read as root",
+            "pools.guests.nodes.0: what is in [0x100000000, 0x180000000) is not known, /proc/iomem was not read as "
+            "root",
             "pools.scratch.nodes.1: what is in [0x180000000, 0x190000000) is not known, /proc/iomem was not read as "
             "root",
-            "pools.guests.nodes.1: what is in [0x190000000, 0x240000000) is not known, /proc/iomem was not read as root",
+            "pools.guests.nodes.1: what is in [0x190000000, 0x240000000) is not known, /proc/iomem was not read as "
+            "root",
         ],
     ),
 }  # fmt: skip

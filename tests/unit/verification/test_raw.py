@@ -1,0 +1,132 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Raw reads: the command really runs in a shell, and each check notices what it is for."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw import (
+    Raw,
+    Resource,
+    parse_raw,
+    raw_command,
+)
+from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw_checks import (
+    check_command_line,
+    check_device_files,
+    check_memory_map,
+    check_total,
+)
+
+GIB = 1 << 30
+
+
+def raw_text(carved: dict[str, Any]) -> str:
+    """What the command prints on the carved host."""
+    state = carved["state"]
+    devices = {d["name"]: d for region in state["dax"]["regions"] for d in region["devices"]}
+    lines = ["==> /proc/cmdline <==", carved["cmdline"], "", "==> /proc/iomem <=="]
+    lines += [f"{'  ' * depth}{s:08x}-{e - 1:08x} : {name}" for s, e, name, depth in state["iomem"]]
+    lines += ["", "==> /proc/meminfo <==", f"MemTotal:       {state['meminfo']['MemTotal'] >> 10} kB"]
+    lines += ["MemFree:          1000 kB", "==> device files <=="]
+    for name, target in state["links"].items():
+        device = devices[target.removeprefix("/dev/")]
+        kind = "character special file"
+        lines.append(f"{name}|{target}|{kind}|{device['mode'][1:]}|{device['owner']}|{device['group']}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def raw(carved: dict[str, Any]) -> Raw:
+    return parse_raw(raw_text(carved))
+
+
+def test_a_carved_host_passes_every_raw_check(layout: Layout, raw: Raw) -> None:
+    assert check_command_line(layout, raw) == []
+    assert check_memory_map(layout, raw) == []
+    assert check_total(layout, raw) == []
+    assert check_device_files(layout, raw) == []
+    assert len(raw.iomem) > 10
+    assert raw.mem_total == (4 * GIB >> 10) - 168 * 1024
+
+
+def test_the_command_runs_and_its_output_is_understood() -> None:
+    done = subprocess.run(
+        ["sh", "-c", raw_command(["no-such-device"])], capture_output=True, text=True, check=True
+    )
+    found = parse_raw(done.stdout)
+    with open("/proc/cmdline", encoding="utf-8") as file:
+        assert found.cmdline == file.read().strip()
+    assert found.mem_total > 0
+    assert found.iomem
+    assert found.files["no-such-device"].target in ("", "/dev/carveout/no-such-device")
+    assert "No such file" in found.files["no-such-device"].kind
+
+
+def test_no_devices_need_no_loop() -> None:
+    assert "for link" not in raw_command([])
+
+
+def test_the_command_line_is_compared_as_text(layout: Layout, raw: Raw) -> None:
+    run = " ".join(layout.kernel_arguments)
+    assert check_command_line(layout, raw._replace(cmdline=f"{run}")) == []
+    for wrong in (run.replace(" ", "  ", 1), run + "x", f"x{run}", run.rpartition(" ")[0], ""):
+        (message,) = check_command_line(layout, raw._replace(cmdline=wrong))
+        assert message.startswith("pools: raw /proc/cmdline does not hold the plan's arguments")
+
+
+def test_ram_in_a_reservation_is_seen_at_its_very_edges(layout: Layout, raw: Raw) -> None:
+    for first, last in ((4 * GIB - 1, 4 * GIB), (6 * GIB - 1, 6 * GIB - 1), (3 * GIB, 7 * GIB)):
+        lines = (*raw.iomem, Resource(first, last, "System RAM (kmem)"))
+        assert any(
+            text.startswith("pools.guests.nodes.0: raw /proc/iomem has 'System RAM (kmem)'")
+            for text in check_memory_map(layout, raw._replace(iomem=lines))
+        )
+    outside = (*raw.iomem, Resource(4 * GIB - 4096, 4 * GIB - 1, "System RAM"))
+    assert check_memory_map(layout, raw._replace(iomem=outside)) == []
+
+
+def test_a_device_without_its_line_has_no_driver_or_other_extents(layout: Layout, raw: Raw) -> None:
+    gone = tuple(line for line in raw.iomem if line.name != "dax1.1")
+    assert check_memory_map(layout, raw._replace(iomem=gone)) == [
+        "pools.guests.devices[2]: raw /proc/iomem has nothing for the device vm-c (dax1.1), the plan says "
+        "[0x190000000, 0x1a0000000) [0x1c0000000, 0x1d0000000)"
+    ]
+
+
+def test_zeros_are_what_other_users_see(layout: Layout, raw: Raw) -> None:
+    hidden = tuple(Resource(0, 0, line.name) for line in raw.iomem)
+    assert check_memory_map(layout, raw._replace(iomem=hidden)) == [
+        "pools: raw /proc/iomem shows no addresses, it was not read as root"
+    ]
+
+
+@pytest.mark.parametrize("total", [GIB >> 10, 5 * GIB >> 10, 0])
+def test_a_total_out_of_bounds(layout: Layout, raw: Raw, total: int) -> None:
+    (message,) = check_total(layout, raw._replace(mem_total=total))
+    assert message.startswith(
+        f"kernel.memory: raw /proc/meminfo has a MemTotal of {total >> 10} MiB, expected are "
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("vm-a|/dev/dax0.1|", "vm-a|/dev/carveout/vm-a|", "the link /dev/carveout/vm-a does not lead to a DAX device"),
+        ("|660|", "|666|", "raw stat: /dev/carveout/vm-a has the mode 0666, the plan says 0660"),
+        ("|nobody|", "|root|", "raw stat: /dev/carveout/vm-a has the owner root, the plan says nobody"),
+        ("|daemon", "|root", "raw stat: /dev/carveout/vm-a has the group root, the plan says daemon"),
+        ("dax0.1|character special", "dax0.1|regular", "/dev/carveout/vm-a is no character device but: regular file"),
+    ],
+)  # fmt: skip
+def test_device_files(layout: Layout, carved: dict[str, Any], old: str, new: str, message: str) -> None:
+    text = raw_text(carved)
+    assert old in text
+    (found,) = check_device_files(layout, parse_raw(text.replace(old, new)))
+    assert found.startswith("pools.guests.devices[0]: ")
+    assert message in found

@@ -20,9 +20,6 @@ from ._dax.apply import booted_layout_id, converge
 from ._dax.lock import exclusive
 from ._dax.state import read_state
 from ._errors import CarveoutError, InvalidInput, NotPossible
-from ._host.augeas_binding import open_augeas
-from ._host.json import host_to_json
-from ._host.tree import read_host
 from ._host_files import layout_path
 from ._layout import LAYOUT_ID, Layout
 from ._system import RealSystem, System
@@ -57,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_host(system: System) -> None:
+    # Imported here: a zipped module is compiled whenever it is imported, and the boot waits for `restore`.
+    from ._host.augeas_binding import open_augeas
+    from ._host.json import host_to_json
+    from ._host.tree import read_host
+
     root = os.geteuid() == 0
     host = read_host(system, augeas=open_augeas(), machine=os.uname().machine, root=root)
     print(json.dumps(host_to_json(host)))

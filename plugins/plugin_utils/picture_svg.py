@@ -12,7 +12,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._units import appr
 
 from .memory_map import FIRMWARE, KERNEL, Part, map_before, node_extent, on_node, parts
 
-_WIDTH, _LEFT, _BAR, _ROW, _TOP = 900, 70, 34, 150, 40
+_WIDTH, _LEFT, _BAR, _ROW, _TOP = 900, 70, 34, 125, 30
 
 #: Fill of the pools in turn: light and dark alternate and each has its own hatching, so that the
 #: picture reads without colours (Okabe and Ito's palette for colour-blind readers).
@@ -48,7 +48,8 @@ def layout_svg(host: Host, layout: Layout) -> str:
         f'height="{height}" font-family="sans-serif" font-size="12">'
     )
     title = f"<title>Memory layout {escape(layout.id)}</title>"
-    return "\n".join([head, title, _patterns(), *body, "</svg>"]) + "\n"
+    background = f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>'
+    return "\n".join([head, title, _patterns(), background, *body, "</svg>"]) + "\n"
 
 
 def _patterns() -> str:

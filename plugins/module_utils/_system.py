@@ -94,11 +94,17 @@ class RealSystem:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise OSError(errno.EINVAL, "not a regular file", path)
-        with open(handle, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            text = file.read(_MAX_READ + 1)
-        if len(text) > _MAX_READ:
-            raise OSError(errno.EFBIG, f"longer than {_MAX_READ} characters", path)
-        return text
+        # unbuffered and in small pieces: /proc/sys answers large reads with "out of memory"
+        pieces: list[bytes] = []
+        length = 0
+        with open(handle, "rb", buffering=0) as file:
+            while length <= _MAX_READ:
+                piece = file.read(1 << 16)
+                if not piece:
+                    return b"".join(pieces).decode("utf-8", "surrogateescape")
+                pieces.append(piece)
+                length += len(piece)
+        raise OSError(errno.EFBIG, f"longer than {_MAX_READ} bytes", path)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         target = self._path(path)

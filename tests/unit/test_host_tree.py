@@ -276,6 +276,21 @@ def test_special_files_are_not_opened(tree: Path) -> None:
     assert sorted(p.split(": ")[1] for p in host.state["problems"]) == ["is not a regular file"] * 3
 
 
+def test_real_sysctls_and_endless_files_are_read(tmp_path: Path) -> None:
+    system = RealSystem()
+    assert system.read("/proc/sys/kernel/osrelease") == os.uname().release + "\n"
+    assert system.read("/nowhere/at/all") is None
+    with pytest.raises(OSError, match="not a regular file"):
+        system.read("/dev/zero")
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(OSError, match="longer than"):
+        system.read(str(tmp_path / "long"))
+    (tmp_path / "bytes").write_bytes(bytes(range(256)) + b"\r\n\r")
+    text = system.read(str(tmp_path / "bytes")) or ""
+    assert text.encode("utf-8", "surrogateescape") == bytes(range(256)) + b"\r\n\r"
+
+
 def test_bytes_that_are_no_text(tree: Path) -> None:
     put(tree, "/proc/cmdline", b"a=\xff b=\x1b[31m c=\xc3\xa9\n")
     put(tree, "/proc/iomem", b"00000000-00000fff : \x9b\xff\n")

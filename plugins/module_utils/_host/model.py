@@ -51,8 +51,9 @@ class Host:
     sysfs nodes: a fully carved node is no longer listed there. ``boot_arguments`` are the tokens of
     the entry that boots next, ours included; None where it could not be read. ``committed`` is the
     ID of the layout that verification passed for; ``layouts`` holds the raw JSON of every layout
-    stored on the host, by ID. ``state`` is the raw running state (iomem, meminfo, nodes,
-    dax, files) as the reader gave it; only verification and action reports read it, never the planner.
+    stored on the host, by ID. ``state`` is the raw running state (iomem, meminfo, nodes, dax, files,
+    ``problems``: what could not be used) as the reader gave it; only verification and action reports
+    read it, never the planner.
     """
 
     architecture: str

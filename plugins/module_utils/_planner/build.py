@@ -25,7 +25,7 @@ from .._model.sections import (
     sections_with_pages,
 )
 from .._ranges import Range
-from .._units import MIB, approximate_size, format_size
+from .._units import MIB, SECTION, align_up, approximate_size, format_size
 from .devices import place_devices
 from .foreign import check_foreign
 from .nodes import node_plans, place_node
@@ -46,6 +46,8 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
     check_host(plan, host)
     nodes = node_plans(plan, host)
     if previous is not None and not replan and still_satisfies(previous, plan, host, nodes):
+        check_foreign(host, plan, previous.reservations)
+        _check_length(host.foreign_tokens, previous)
         return previous
     reservations: list[Reservation] = []
     warnings: list[LayoutWarning] = []
@@ -127,14 +129,7 @@ def _finish(
     after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
     _check_prediction(after, reservations)
     total, by_node = _accounts(host, before, after, devices)
-    left = total.kernel_after - total.struct_pages_after
-    if left < MINIMUM_KERNEL:
-        raise NotPossible.of(
-            "kernel.memory",
-            "kernel-left-with-too-little",
-            f"the kernel would be left with {approximate_size(max(0, left))} beside its struct pages; it needs at "
-            f"least {format_size(MINIMUM_KERNEL)} to come up: keep {format_size(MINIMUM_KERNEL - left)} more for it",
-        )
+    _check_kernels_share(total)
     shared = sections_with_pages(ram_of(after)).intersect(r.range for r in reservations).size
     if shared:
         warnings.append(
@@ -157,6 +152,21 @@ def _finish(
     )
     _check_length(foreign, layout)
     return layout
+
+
+def _check_kernels_share(total: Memory) -> None:
+    left = total.kernel_after - total.struct_pages_after
+    if left < MINIMUM_KERNEL:
+        missing = MINIMUM_KERNEL - left
+        # More RAM brings its own struct pages (a 64th), in whole sections.
+        needed = total.kernel_after + align_up(missing + missing // 32, SECTION)
+        raise NotPossible.of(
+            "kernel.memory",
+            "kernel-left-with-too-little",
+            f"the kernel would be left with {approximate_size(max(0, left))} beside its struct pages; it needs at "
+            f"least {format_size(MINIMUM_KERNEL)} to come up: keep {format_size(align_up(needed, SECTION))} for it "
+            "on all nodes together",
+        )
 
 
 def _arguments(

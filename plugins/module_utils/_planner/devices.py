@@ -31,14 +31,17 @@ def place_devices(
     total = sum(r.size for r in reservations)
     sizes = {d.name: _size(d, total) for d in devices if d.size != REST}
     _check_sum(pool_path, node, total, devices, sizes)
-    first: Problem | None = None
-    for attempt in (_in_order, _largest_first):
-        for use in (kept, {}):
-            placed = attempt(reservations, devices, sizes, use)
+    orders = (_in_order(devices), _largest_first(devices, sizes))
+    problems: list[Problem] = []
+    # Without what was kept comes last and in the plan's order first, so that its problem is told.
+    for use in (kept, {}) if kept else ({},):
+        problems.clear()
+        for order in orders:
+            placed = _fill(reservations, devices, order, sizes, use)
             if not isinstance(placed, Problem):
                 return placed
-            first = first or placed
-    raise NotPossible([first] if first else [])
+            problems.append(placed)
+    raise NotPossible(problems[:1])
 
 
 def _size(device: DevicePlan, total: int) -> int:
@@ -69,26 +72,12 @@ def _check_sum(
             )
 
 
-def _in_order(
-    reservations: Sequence[Range],
-    devices: Sequence[DevicePlan],
-    sizes: Mapping[str, int],
-    kept: Mapping[str, tuple[Range, ...]],
-) -> dict[str, tuple[Range, ...]] | Problem:
-    return _fill(reservations, devices, [d for d in devices if d.size != REST and not d.extents], sizes, kept)
+def _in_order(devices: Sequence[DevicePlan]) -> list[DevicePlan]:
+    return [d for d in devices if d.size != REST and not d.extents]
 
 
-def _largest_first(
-    reservations: Sequence[Range],
-    devices: Sequence[DevicePlan],
-    sizes: Mapping[str, int],
-    kept: Mapping[str, tuple[Range, ...]],
-) -> dict[str, tuple[Range, ...]] | Problem:
-    order = sorted(
-        (d for d in devices if d.size != REST and not d.extents),
-        key=lambda d: (-d.align, -sizes[d.name], d.name),
-    )
-    return _fill(reservations, devices, order, sizes, kept)
+def _largest_first(devices: Sequence[DevicePlan], sizes: Mapping[str, int]) -> list[DevicePlan]:
+    return sorted(_in_order(devices), key=lambda d: (-d.align, -sizes[d.name], d.name))
 
 
 def _fill(

@@ -7,7 +7,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .._errors import NotPossible, Problem
@@ -128,16 +128,17 @@ def place_node(node: NodePlan, earlier: Sequence[Reservation]) -> tuple[tuple[Re
     ``earlier`` are the committed layout's reservations on this node.
     """
     pinned = {d.pool: ranges for d in node.demands if (ranges := _reusable(d, earlier))}
-    moved: list[str] = []
-    found = place(node.free, node.budget, node.demands, pinned)
-    if found is None and pinned:
-        moved = sorted(pinned)
-        found = place(node.free, node.budget, node.demands, {})
+    found = None
+    for kept in _fewest_moved(pinned):
+        found = place(node.free, node.budget, node.demands, kept)
+        if found and all(found.ranges[d.pool] for d in node.demands):
+            break
     if found is None:
         raise NotPossible(_why_not(node))
     for demand in node.demands:
-        if demand.size is None and not found.ranges[demand.pool]:
+        if not found.ranges[demand.pool]:
             raise NotPossible.of(node.path(demand.pool), "nothing-left", _nothing_left(node, demand))
+    moved = sorted(pool for pool, ranges in pinned.items() if found.ranges[pool] != ranges)
     reservations = [
         Reservation(
             pool,
@@ -153,6 +154,17 @@ def place_node(node: NodePlan, earlier: Sequence[Reservation]) -> tuple[tuple[Re
     return tuple(sorted(reservations, key=lambda r: r.start)), moved
 
 
+def _fewest_moved(pinned: Mapping[str, tuple[Range, ...]]) -> Iterator[Mapping[str, tuple[Range, ...]]]:
+    """All of them kept, then all but one (the smallest first), then none."""
+    yield pinned
+    by_size = sorted(pinned, key=lambda pool: (sum(r.size for r in pinned[pool]), pool))
+    if len(by_size) > 1:
+        for moved in by_size:
+            yield {pool: ranges for pool, ranges in pinned.items() if pool != moved}
+    if pinned:
+        yield {}
+
+
 def _reusable(demand: Demand, earlier: Sequence[Reservation]) -> tuple[Range, ...]:
     ranges = tuple(r.range for r in earlier if r.pool == demand.pool)
     aligned = all(r.start % demand.align == 0 and r.end % demand.align == 0 for r in ranges)
@@ -166,9 +178,17 @@ def _why_not(node: NodePlan) -> list[Problem]:
     for demand in node.demands:
         if demand.size is None:
             continue
-        others = [d for d in node.demands if d is not demand and d.size is not None]
+        # A pool that takes the rest needs one page at least.
+        others = [
+            d if d.size is not None else Demand(d.pool, d.align, d.align)
+            for d in node.demands
+            if d is not demand
+        ]
         alone = place(node.free, node.budget, [*others, Demand(demand.pool, demand.align, None)], {})
         if alone is not None and alone.rest < demand.size:
+            if not alone.rest:
+                problems.append(Problem(node.path(demand.pool), "nothing-left", _nothing_left(node, demand)))
+                continue
             problems.append(
                 Problem(
                     node.path(demand.pool),
@@ -180,13 +200,13 @@ def _why_not(node: NodePlan) -> list[Problem]:
     if problems:
         return problems
     wanted = sum(d.size or 0 for d in node.demands)
-    names = ", ".join(d.pool for d in node.demands)
+    most = min(node.budget, node.free.align_inward(min(d.align for d in node.demands)).size)
     return [
         Problem(
             node.path(node.demands[0].pool),
             "does-not-fit",
-            f"the pools {names} ask for {format_size(wanted)} on node {node.node}; together they can have at most "
-            f"{format_size(max(0, min(node.budget, node.free.size)))} ({_account(node, node.demands[0], ())})",
+            f"the pools {', '.join(d.pool for d in node.demands)} ask for {format_size(wanted)} on node {node.node}; "
+            f"together they can have at most {format_size(most)} ({_account(node, node.demands[0], ())})",
         )
     ]
 
@@ -194,7 +214,7 @@ def _why_not(node: NodePlan) -> list[Problem]:
 def _nothing_left(node: NodePlan, demand: Demand) -> str:
     others = [d for d in node.demands if d is not demand]
     return (
-        f"nothing is left on node {node.node} for the rest in pages of {format_size(demand.align)} "
+        f"nothing is left for this pool on node {node.node} in pages of {format_size(demand.align)} "
         f"({_account(node, demand, others)})"
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._arguments import COMMAND_LINE_SIZE
+from .._arguments import COMMAND_LINE_SIZE, iterate
 from .._errors import NotPossible, Problem
 from .._host.model import Host, MapEntry
 from .._layout import Device, Layout, LayoutWarning, Memory, Reservation
@@ -81,6 +81,13 @@ def check_host(plan: Plan, host: Host) -> None:
         )
     if not host.kernel:
         raise NotPossible.of("", "kernel-unknown", "the release of the kernel that boots next is not known")
+    if len(list(iterate(host.foreign_tokens))) < len(host.foreign_tokens):
+        raise NotPossible.of(
+            "",
+            "arguments-not-read",
+            "the command line has a bare '--': the kernel reads nothing after it, so memory arguments that are added "
+            "have no effect; take it and what follows it off the command line",
+        )
     before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
     problems = []
     for pool in plan.pools:

@@ -79,7 +79,10 @@ def stored_layout(system: System, layout_id: str) -> Layout:
         data = json.loads(text)
     except ValueError as error:
         raise InvalidInput.of("", "layout-invalid", f"{path} is not JSON: {error}") from None
-    layout = Layout.from_json(data)
+    try:
+        layout = Layout.from_json(data)
+    except InvalidInput as error:
+        raise InvalidInput.of("", "layout-invalid", f"{path}: {error}") from None
     if layout.id != layout_id:
         raise InvalidInput.of("", "layout-invalid", f"{path} holds another layout, {layout.id}")
     return layout

@@ -225,7 +225,8 @@ def _not_ours(layout: Layout, region: DaxRegion) -> list[Problem]:
         if device.driver == "kmem":
             message = (
                 f"the memory of {region.range} was handed to the kernel as System RAM: {device.name} "
-                f"is bound to kmem, the default since Linux 6.3. {idle} arguments"
+                f"is bound to kmem. Either that was done by hand, or it is the default since Linux 6.3 and {idle} "
+                "arguments"
             )
             problems.append(Problem(path, "dax-kmem", message))
         elif device.is_seed and device.driver == "" and device.size == region.range.size:

@@ -53,7 +53,7 @@ def _build(system: System, steps: list[Action]) -> None:
             elif isinstance(step, AddMapping):
                 extents += (step.extent,)
                 _write(system, f"{path}/mapping", f"{step.extent.start:x}-{step.extent.end - 1:x}", step)
-                _confirm(step, "mappings", read_device(system, path).extents, extents)
+                _confirm(step, "the device's memory", read_device(system, path).extents, extents)
             elif isinstance(step, Bind):
                 _bind(system, step, step.existing.name if step.existing else posixpath.basename(path))
     except BaseException as failure:
@@ -140,7 +140,7 @@ def _write(system: System, path: str, text: str, step: Action) -> None:
 
 def _confirm(step: Action, what: str, found: object, wanted: object) -> None:
     if found != wanted:
-        message = f"the kernel accepted it, but the {what} is {_shown(found)} instead of {_shown(wanted)}"
+        message = f"the kernel accepted it, but {what} is {_shown(found)} instead of {_shown(wanted)}"
         raise _failed(step, step.device, message)
 
 

@@ -15,7 +15,7 @@ description:
   - Writes the kernel arguments of a layout into a drop-in of its own, C(/etc/default/grub.d/zz-carveout.cfg), has
     GRUB's menu generated, and reads back from the menu what the entry that boots next hands to its kernel.
   - Arguments reach C(/proc/cmdline) exactly as they are given, C($) and shell characters too. What GRUB's loader would
-    change on the way (single quotes, backslashes other than C(\xHH), double quotes other than around a whole argument
+    change on the way (single quotes, backslashes, double quotes other than around a whole argument
     with blanks) is refused before anything is written.
   - Arguments of others are never rewritten, reordered or dropped. Where they are not the same after the menu was
     generated, or ours are not there as one unbroken run, the drop-in is put back as it was and the module fails.

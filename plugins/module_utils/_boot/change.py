@@ -87,7 +87,10 @@ class Change:
         if any(parse(token).name == LAYOUT_ARGUMENT for token in rest):
             return f"it holds another {LAYOUT_ARGUMENT}= that Carveout does not write"
         if tuple(rest) not in self.rests:
-            return "its other arguments changed: " + _difference(self.rests[0], rest)
+            return (
+                f"its other arguments changed: {_difference(self.rests[0], rest)} (so it is where others edited"
+                " the settings and never generated the menu; the next run finds it up to date)"
+            )
         return ""
 
 

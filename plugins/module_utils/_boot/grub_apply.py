@@ -50,6 +50,10 @@ def apply(system: System, augeas: Any, change: Change) -> LoaderState:
         problem = problem or _read_back(system, augeas, change, after)
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}"
+    except BaseException:
+        # whatever it was, the host must not be left with an entry that nobody has looked at
+        _restore(system, change.state, before)
+        raise
     if not problem:
         return after
     raise CarveoutError.of("boot", "boot-change-failed", problem + _restore(system, change.state, before))
@@ -67,8 +71,8 @@ def _regenerate(system: System, state: LoaderState) -> str:
     done = system.run(state.regenerate)
     if done.status == 0:
         return ""
-    said = " / ".join((done.stderr or done.stdout).split("\n")[-6:]).strip(" /")
-    return f"{' '.join(state.regenerate)} failed with status {done.status}: {said}"
+    said = " / ".join(line for line in (done.stderr or done.stdout).split("\n")[-6:] if line.strip())
+    return f"{' '.join(state.regenerate)} failed with status {done.status} ({said})"
 
 
 def _read_back(system: System, augeas: Any, change: Change, after: LoaderState) -> str:
@@ -106,5 +110,5 @@ def _restore(system: System, state: LoaderState, before: str | None) -> str:
         return f". {DROP_IN} could not be put back as it was: {error.strerror}"
     problem = _regenerate(system, state)
     if problem:
-        return f". {DROP_IN} was put back as it was, but the menu could not be generated from it: {problem}"
+        return f". {DROP_IN} was put back as it was, but from that the menu cannot be generated either: {problem}"
     return f". {DROP_IN} was put back as it was and the menu generated from it again"

@@ -6,10 +6,10 @@ Three readers stand between our drop-in and the kernel: sh, when grub-mkconfig s
 GRUB, whose script the arguments are printed into as they are (10_linux, a here document); and
 GRUB's Linux loader, which joins words again (lib/cmdline.c). The way here is back to front.
 
-The loader decides what can arrive at all. It puts a backslash before every ``'``, ``"`` and ``\\``
-except a ``\\xHH``, and double quotes around each word with a space in it. So an argument with
-blanks arrives if it is quoted as a whole (``"name=a b"``), and no other quote and no other
-backslash ever reaches the kernel unharmed.
+The loader decides what can arrive at all. It puts a backslash before every ``'``, ``"`` and ``\\``,
+and double quotes around each word with a space in it. So an argument with blanks arrives if it is
+quoted as a whole (``"name=a b"``), and no other quote and no backslash ever reaches the kernel
+unharmed.
 
 This module util is PRIVATE to the collection.
 """
@@ -48,7 +48,6 @@ _RESERVED = frozenset(
         "while",
     ]
 )
-_HEX_ESCAPE = re.compile(r"\\x[0-9A-Fa-f]{2}")
 #: A `$` with anything else behind it means itself to sh.
 _EXPANSION = re.compile(r"\$[A-Za-z0-9_{(@*#?$!-]")
 _REFERENCE = re.compile(rf"\$(?:{VARIABLE}\b|\{{{VARIABLE}\}})")
@@ -74,6 +73,9 @@ def _grub_word(token: str) -> str:
             f"{token!r} is not one kernel argument: blanks need double quotes around the whole"
             f' argument ("name=a b")',
         )
+    strange = re.search(r"[^ -~]", token)
+    if strange:
+        raise _impossible(repr(token), f"is only known to pass printable ASCII, not {strange.group()!r}")
     word = token
     if " " in token:
         if not (token.startswith('"') and token.endswith('"') and token.count('"') == 2):
@@ -81,11 +83,9 @@ def _grub_word(token: str) -> str:
                 token, f'puts double quotes around the whole argument: write "{token.replace(chr(34), "")}"'
             )
         word = token[1:-1]
-    for char in re.sub(_HEX_ESCAPE, "", word):
+    for char in word:
         if char in "'\"\\":
             raise _impossible(token, f"puts a backslash before {char}")
-        if not " " <= char <= "~":
-            raise _impossible(token, f"is only known to pass printable ASCII, not {char!r}")
     return word if _PLAIN.fullmatch(word) and word not in _RESERVED else f"'{word}'"
 
 

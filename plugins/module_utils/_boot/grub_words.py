@@ -3,7 +3,8 @@
 """Words of GRUB's script language, and what its Linux loader makes of them.
 
 Modelled on grub-core/script/yylex.l (what a word is), script/execute.c and argv.c (what it expands
-to) and lib/cmdline.c (what the kernel is handed), GRUB 2.06 and 2.12.
+to) and lib/cmdline.c (what the kernel is handed), and corrected by what GRUB 2.12 of Debian 13 showed
+in /proc/cmdline.
 
 This module util is PRIVATE to the collection.
 """
@@ -17,6 +18,9 @@ from typing import Callable, NamedTuple
 #: What the loader puts before the path of the image (include/grub/lib/cmdline.h, LINUX_IMAGE).
 LINUX_IMAGE = "BOOT_IMAGE="
 
+#: Characters that the words of one command may grow to; a kernel reads 2047.
+MAX_SIZE = 1 << 20
+
 
 class GrubScriptError(ValueError):
     """A text that GRUB's script language does not allow, with the line it happens in."""
@@ -27,7 +31,7 @@ class GrubScriptError(ValueError):
 
 
 class Piece(NamedTuple):
-    """Part of a word. ``kind``: text, quoted (taken literally), var, or quoted-var."""
+    """Part of a word. ``kind``: text, var, or quoted-var (which is not split into words)."""
 
     kind: str
     text: str
@@ -57,7 +61,6 @@ _WORD = re.compile(
 _OPERATOR = re.compile(r"\|\||&&|;;|[\n|&;<>{}]")
 _BLANKS = re.compile(r"(?:[ \t]|#[^\n]*)+")
 _ANY_SPACE = re.compile(r"[ \t\n\v\f\r]+")
-_HEX_ESCAPE = re.compile(r"\\x[0-9A-Fa-f]{2}")
 
 
 def tokenise(source: str) -> Iterator[Token]:
@@ -85,7 +88,7 @@ def _pieces(word: str, line: int) -> tuple[Piece, ...]:
         char = word[position]
         if char == "'":
             end = word.index("'", position + 1)
-            pieces.append(Piece("quoted", word[position + 1 : end]))
+            pieces.append(Piece("text", word[position + 1 : end]))
             position = end + 1
         elif char == '"':
             position = _double_quoted(word, position + 1, line, pieces)
@@ -111,27 +114,19 @@ def _variable(word: str, position: int, line: int, kind: str, pieces: list[Piece
 
 
 def _double_quoted(word: str, position: int, line: int, pieces: list[Piece]) -> int:
-    pieces.append(Piece("quoted", ""))  # an empty pair of quotes is a word too
+    pieces.append(Piece("text", ""))  # an empty pair of quotes is a word too
     while word[position] != '"':
         char = word[position]
         if char == "$":
             position = _variable(word, position, line, "quoted-var", pieces)
         elif char == "\\" and word[position + 1] in '$\\"\n':
             if word[position + 1] != "\n":
-                pieces.append(Piece("quoted", word[position + 1]))
+                pieces.append(Piece("text", word[position + 1]))
             position += 2
         else:
-            pieces.append(Piece("quoted", char))
+            pieces.append(Piece("text", char))
             position += 1
     return position + 1
-
-
-def _protect(text: str) -> str:
-    return re.sub(r"([*?\\])", r"\\\1", text)
-
-
-def _unprotect(text: str) -> str:
-    return re.sub(r"\\([\s\S]?)", r"\1", text)
 
 
 class _Arguments:
@@ -140,11 +135,15 @@ class _Arguments:
     def __init__(self) -> None:
         self.words: list[str] = []
         self._open = False
+        self._size = 0
 
     def next(self) -> None:
         self._open = False
 
     def append(self, text: str) -> None:
+        self._size += len(text)
+        if self._size > MAX_SIZE:
+            raise GrubScriptError(0, "a command grows without bounds")
         if self._open:
             self.words[-1] += text
         else:
@@ -153,22 +152,16 @@ class _Arguments:
 
 
 def expand(words: Sequence[Sequence[Piece]], lookup: Lookup) -> list[str]:
-    """The arguments that words become. Unknown variables are empty; file names are not matched.
-
-    As in GRUB a backslash that stands unquoted for itself (``\\\\``) is lost: it is taken for the
-    protection of a wildcard character and removed with it.
-    """
+    """The arguments that words become. Unknown variables are empty; file names are not matched."""
     arguments = _Arguments()
     for word in words:
         arguments.next()
         for piece in word:
             if piece.kind == "text":
                 arguments.append(piece.text)
-            elif piece.kind == "quoted":
-                arguments.append(_protect(piece.text))
             else:
                 _append_values(arguments, lookup(piece.text), piece.kind == "var")
-    return [_unprotect(word) for word in arguments.words]
+    return arguments.words
 
 
 def _append_values(arguments: _Arguments, values: Sequence[str], split: bool) -> None:
@@ -183,28 +176,17 @@ def _append_values(arguments: _Arguments, values: Sequence[str], split: bool) ->
         for number, part in enumerate(parts):
             if number:
                 arguments.next()
-            arguments.append(_protect(part))
+            arguments.append(part)
 
 
 def loader_text(words: Sequence[str]) -> str:
     """The words as ``grub_create_loader_cmdline`` joins them.
 
-    A backslash goes before each ``\\``, ``'`` and ``"`` (but not where ``\\xHH`` stands), double
-    quotes go around a word with a space in it, one space between words.
+    A backslash goes before each ``\\``, ``'`` and ``"``, double quotes go around a word with a space
+    in it, one space between words.
     """
-    texts = []
-    for word in words:
-        text, position = "", 0
-        while position < len(word):
-            escape = _HEX_ESCAPE.match(word, position)
-            if escape:
-                text += escape.group()
-                position = escape.end()
-                continue
-            text += "\\" + word[position] if word[position] in "\\'\"" else word[position]
-            position += 1
-        texts.append(f'"{text}"' if " " in word else text)
-    return " ".join(texts)
+    texts = (re.sub(r"""([\\'"])""", r"\\\1", word) for word in words)
+    return " ".join(f'"{text}"' if " " in text else text for text in texts)
 
 
 def command_line(words: Sequence[str]) -> str:

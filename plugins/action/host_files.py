@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,10 @@ class ActionModule(ActionBase):
         content = program() if options["state"] == "present" else b""
         digest = hashlib.sha256(content).hexdigest()
         try:
-            layout = Layout.from_json(options["layout"]) if options["layout"] else None
+            # through JSON: Ansible's numbers and texts are subclasses that carry where they come from
+            layout = (
+                Layout.from_json(json.loads(json.dumps(options["layout"]))) if options["layout"] else None
+            )
         except CarveoutError as error:
             result.update(failed=True, msg=str(error), problems=[p.to_json() for p in error.problems])
             return result

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import find_sequence, split
@@ -194,6 +194,7 @@ PARTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PARTS, max_size=40).map(" ".join), st.text(max_size=20))
 def test_no_menu_however_broken_does_more_than_fail(text: str, default: str) -> None:
     for full in (text, f"{text}\nmenuentry A {{ linux {text} }}"):

@@ -78,7 +78,7 @@ def plan_present(
 
     ``program`` gives the zipapp's content and is called only where the host has another. None for
     ``layout`` or ``committed`` leaves what is there. Raises :class:`NotPossible` where
-    ``committed`` names a layout that the host would not have.
+    ``committed`` is new and names a layout that the host would not have.
     """
     present = known_files(system)
     plan = Plan()
@@ -88,7 +88,7 @@ def plan_present(
         wanted.append((layout_path(layout.id), checksum(text), text))
     if committed is not None:
         stored = {*stored_layout_ids(present), layout.id if layout else ""}
-        if committed not in stored:
+        if committed not in stored and committed != committed_layout_id(system):
             raise NotPossible.of(
                 "",
                 "layout-unknown",

@@ -146,6 +146,9 @@ def test_only_a_stored_layout_can_be_committed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     install(tree)
     assert install(tree, layout=None, committed=LAYOUT.id).changed
+    # what is committed already stays so, whatever became of its file
+    (tmp_path / layout_path(LAYOUT.id).lstrip("/")).unlink()
+    assert not install(tree, layout=None, committed=LAYOUT.id).changed
 
 
 def test_absent_leaves_no_trace_but_what_others_put_there(tmp_path: Path) -> None:

@@ -101,8 +101,9 @@ def check_host(plan: Plan, host: Host) -> None:
 def _devices(plan: Plan, reservations: Sequence[Reservation], previous: Layout | None) -> list[Device]:
     result: list[Device] = []
     problems: list[Problem] = []
-    for pool in plan.pools:
-        for node in pool.nodes:
+    # A mapping of the plan has no order that means anything: the layout must not depend on it.
+    for pool in sorted(plan.pools, key=lambda p: p.name):
+        for node in sorted(pool.nodes):
             wanted = [d for d in pool.devices if d.node == node]
             if not wanted:
                 continue

@@ -41,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         for expectation in found:
             print(f"{'met' if expectation.met else 'NOT MET':<8}{expectation.message}")
-        verdict = f"{len(failed)} of {len(found)} expectations are not met" if failed else "all met"
+        verdict = f"{len(failed)} not met" if failed else "all met"
         print(f"layout {layout.id}: {len(found)} expectations, {verdict}")
     return NOT_MET if failed else 0

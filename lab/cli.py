@@ -20,7 +20,7 @@ from .machine import DEFAULT_NAME, check_name, parse_node_memory
 from .progress import Progress
 from .vm import Vm, Wishes
 
-_BOOT_LIMIT = 300.0
+_BOOT_LIMIT = 600.0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -34,22 +34,35 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="build if needed, start, wait until one can log in")
     up.add_argument("--node-memory", metavar="SIZES", help="memory of each NUMA node (default 5GiB,4GiB)")
     up.add_argument("--cpus", type=int, metavar="N", help="number of CPUs (default 2)")
-    up.add_argument("--port", type=int, metavar="PORT", help="port on 127.0.0.1 (default 22022, or a free one)")
-    up.add_argument("--accel", choices=("auto", "kvm", "tcg"), help="KVM or software emulation (default: what works)")
+    up.add_argument(
+        "--port", type=int, metavar="PORT", help="port on 127.0.0.1 (default 22022, or a free one)"
+    )
+    up.add_argument(
+        "--accel", choices=("auto", "kvm", "tcg"), help="KVM or software emulation (default: what works)"
+    )
     wait = commands.add_parser("wait", help="wait until one can log in")
     for command in (up, wait):
-        command.add_argument("--timeout", type=float, default=_BOOT_LIMIT, metavar="SECONDS",
-                             help=f"give up after so long (default {_BOOT_LIMIT:.0f})")
+        command.add_argument(
+            "--timeout",
+            type=float,
+            default=_BOOT_LIMIT,
+            metavar="SECONDS",
+            help=f"give up after so long (default {_BOOT_LIMIT:.0f})",
+        )
 
     status = commands.add_parser("status", help="tell whether the machine runs, and where")
     status.add_argument("--json", action="store_true", help="as JSON")
     ssh = commands.add_parser("ssh", help="log in, or run a command in the machine")
-    ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="CMD", help="a command; none: an interactive shell")
+    ssh.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="CMD", help="a command; none: an interactive shell"
+    )
     console = commands.add_parser("console", help="print what the machine wrote to its serial line")
     console.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
     commands.add_parser("down", help="shut the machine down")
     commands.add_parser("power-cycle", help="press the reset button")
-    commands.add_parser("reset", help="throw the machine's disk away for a fresh one (the machine is off afterwards)")
+    commands.add_parser(
+        "reset", help="throw the machine's disk away for a fresh one (the machine is off afterwards)"
+    )
     destroy = commands.add_parser("destroy", help="remove the machine and all it has")
     destroy.add_argument("--cache", action="store_true", help="the disk images and keys for all machines too")
     return parser

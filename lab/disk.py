@@ -45,7 +45,9 @@ def boot_sectors(boot: bytes, core: bytes, table: bytes) -> bytes:
     Raises LabError when the core does not fit below the partition.
     """
     if len(boot) != SECTOR or len(table) != SECTOR:
-        raise LabError(f"GRUB's boot.img has {len(boot)} bytes and the disk's first sector {len(table)}, not {SECTOR}")
+        raise LabError(
+            f"GRUB's boot.img has {len(boot)} bytes and the disk's first sector {len(table)}, not {SECTOR}"
+        )
     room = PARTITION_START - SECTOR
     if len(core) > room:
         raise LabError(f"GRUB's core image has {len(core)} bytes: only {room} lie below the first partition")
@@ -56,8 +58,10 @@ def make(image: Path, tree: Path, uuid: str, disk_id: int) -> None:
     """Make the disk ``image`` (it must not exist) out of the root file system ``tree``, as root where needed."""
     with open(image, "xb") as file:
         os.truncate(file.fileno(), DISK_SIZE)
-    tools.run([tools.find("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", str(image)],
-              stdin=sfdisk_script(disk_id))
+    tools.run(
+        [tools.find("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", str(image)],
+        stdin=sfdisk_script(disk_id),
+    )
     tools.run(tools.as_root([tools.find("mkfs.ext4"), *mkfs_arguments(image, tree, uuid)]))
     grub = tree / "boot/grub/i386-pc"
     with open(image, "r+b") as file:

@@ -115,17 +115,23 @@ def _build(cache: Path, recipe: Recipe, digest: str, progress: Progress) -> None
 def _mmdebstrap(argv: list[str], log: Path) -> None:
     # its own complaints come first and the reason a few lines later: keep all, show what counts
     with open(log, "wb") as out:
-        status = subprocess.run(tools.as_root(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
+        status = subprocess.run(
+            tools.as_root(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+        )
     if status.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if line.startswith("E:")] or lines[-1:]
-        raise LabError(f"mmdebstrap failed with status {status.returncode}: {errors[0] if errors else 'no output'}")
+        raise LabError(
+            f"mmdebstrap failed with status {status.returncode}: {errors[0] if errors else 'no output'}"
+        )
 
 
 def _kernel(tree: Path, out: Path) -> str:
     kernels = sorted((tree / "boot").glob("vmlinuz-*"))
     if len(kernels) != 1:
-        raise LabError(f"the image has {len(kernels)} kernels instead of one: is {SUITE} broken on this mirror?")
+        raise LabError(
+            f"the image has {len(kernels)} kernels instead of one: is {SUITE} broken on this mirror?"
+        )
     release = kernels[0].name.removeprefix("vmlinuz-")
     shutil.copy(kernels[0], out / "vmlinuz")
     shutil.copy(tree / "boot" / f"initrd.img-{release}", out / "initrd.img")

@@ -27,7 +27,9 @@ class KeyPair:
         """The public key as in authorized_keys: ``ssh-ed25519 BASE64``, without the comment."""
         words = self.private_file.with_suffix(".pub").read_text(encoding="ascii").split()
         if len(words) < 2:
-            raise LabError(f"{self.private_file}.pub is no public key: remove the directory {self.private_file.parent}")
+            raise LabError(
+                f"{self.private_file}.pub is no public key: remove the directory {self.private_file.parent}"
+            )
         return " ".join(words[:2])
 
 
@@ -50,7 +52,19 @@ def ensure(cache: Path) -> Keys:
             if not (private.is_file() and private.with_suffix(".pub").is_file()):
                 private.unlink(missing_ok=True)
                 # ssh-keygen writes the private key with mode 0600
-                tools.run([tools.find("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", f"carveout-lab-{name}",
-                           "-f", str(private)])
+                tools.run(
+                    [
+                        tools.find("ssh-keygen"),
+                        "-q",
+                        "-t",
+                        "ed25519",
+                        "-N",
+                        "",
+                        "-C",
+                        f"carveout-lab-{name}",
+                        "-f",
+                        str(private),
+                    ]
+                )
             pairs.append(KeyPair(private))
     return Keys(user=pairs[0], host=pairs[1])

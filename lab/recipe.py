@@ -45,7 +45,7 @@ class Recipe:
 
     def files(self) -> dict[str, tuple[bytes, int]]:
         """What is laid into the root file system before the packages: path -> (content, mode)."""
-        found = {path: (data, 0o644) for path, data in _tree(_HERE / "rootfs").items()}
+        found = _tree(_HERE / "rootfs")
         found["root/.ssh/authorized_keys"] = (f"{self.user_key}\n".encode(), 0o600)
         found["etc/ssh/ssh_host_ed25519_key"] = (self.host_key.encode(), 0o600)
         found["etc/ssh/ssh_host_ed25519_key.pub"] = (f"{self.host_key_public}\n".encode(), 0o644)
@@ -97,7 +97,10 @@ class Recipe:
         return buffer.getvalue()
 
 
-def _tree(root: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
-    }
+def _tree(root: Path) -> dict[str, tuple[bytes, int]]:
+    # a script is known by its first line: what git and umask make of modes does not count
+    found = {}
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        found[str(path.relative_to(root))] = (data, 0o755 if data.startswith(b"#!") else 0o644)
+    return found

@@ -9,18 +9,36 @@ uuid=$1
 for unit in \
     apt-daily-upgrade.timer apt-daily.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer systemd-tmpfiles-clean.timer \
-    cxl-monitor.service ndctl-monitor.service \
-    getty-static.service getty@tty1.service \
+    cxl-monitor.service grub-common.service ndctl-monitor.service \
+    getty-static.service getty@tty1.service serial-getty@ttyS0.service \
     ssh.socket sshd-keygen.service \
-    systemd-logind.service systemd-networkd-wait-online.service systemd-pstore.service \
-    systemd-network-generator.service systemd-networkd-persistent-storage.service \
-    systemd-tpm2-setup-early.service systemd-tpm2-setup.service systemd-hibernate-clear.service \
-    systemd-firstboot.service systemd-hwdb-update.service systemd-journal-catalog-update.service ldconfig.service \
-    systemd-update-done.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
-    dev-mqueue.mount sys-fs-fuse-connections.mount sys-kernel-tracing.mount \
-    systemd-ask-password-console.path systemd-ask-password-wall.path
+    systemd-logind.service systemd-user-sessions.service systemd-pstore.service systemd-journal-flush.service \
+    systemd-networkd-wait-online.service systemd-networkd-persistent-storage.service \
+    systemd-network-generator.service systemd-machine-id-commit.service systemd-firstboot.service \
+    systemd-tpm2-setup-early.service systemd-tpm2-setup.service systemd-pcrmachine.service \
+    systemd-hibernate-clear.service systemd-udev-load-credentials.service systemd-binfmt.service \
+    systemd-hwdb-update.service systemd-journal-catalog-update.service ldconfig.service systemd-update-done.service \
+    proc-sys-fs-binfmt_misc.automount dev-mqueue.mount run-lock.mount tmp.mount sys-fs-fuse-connections.mount \
+    sys-kernel-config.mount sys-kernel-tracing.mount \
+    systemd-ask-password-console.path systemd-ask-password-wall.path \
+    systemd-creds.socket systemd-hostnamed.socket systemd-initctl.socket systemd-pcrextend.socket \
+    systemd-pcrlock.socket systemd-rfkill.socket systemd-sysext.socket
 do
     ln -sf /dev/null "/etc/systemd/system/$unit"
+done
+mkdir -p /etc/systemd/system-generators
+for generator in getty gpt-auto hibernate-resume rc-local ssh system-update sysv tpm2; do
+    ln -s /dev/null "/etc/systemd/system-generators/systemd-$generator-generator"
+done
+# rules for devices that are not there; those of memory, dax, block devices and modules stay
+for rules in \
+    55-dm 60-autosuspend 60-cdrom_id 60-dmi-id 60-drm 60-evdev 60-fido-id 60-infiniband 60-input-id \
+    60-persistent-alsa 60-persistent-input 60-persistent-storage-dm 60-persistent-storage-mtd \
+    60-persistent-storage-tape 60-persistent-v4l 60-sensor 60-serial 64-btrfs 70-camera 70-joystick 70-mouse \
+    70-power-switch 70-touchpad 70-uaccess 71-seat 73-seat-late 75-probe_mtd 78-sound-card 90-iocost 95-dm-notify \
+    96-e2scrub
+do
+    ln -s /dev/null "/etc/udev/rules.d/$rules.rules"
 done
 systemctl --quiet enable systemd-networkd.service ssh.service
 systemctl --quiet set-default multi-user.target
@@ -42,8 +60,8 @@ cp /usr/lib/grub/i386-pc/*.mod /usr/lib/grub/i386-pc/*.lst /usr/lib/grub/i386-pc
 grub-editenv /boot/grub/grubenv create
 grub-mkimage -O i386-pc -p '(hd0,msdos1)/boot/grub' -o /boot/grub/i386-pc/core.img biosdisk part_msdos ext2
 
-# update-grub asks grub-probe about the disk below /, which does not exist yet: answer for it, this once.
-# (Run again on the booted host, update-grub writes the same file: tests/unit cannot, but `lab` was built so.)
+# update-grub asks grub-probe about the disk below /, which does not exist yet: answer for it, this once, as it answers
+# on the booted host, where update-grub then writes the same file again.
 mv /usr/sbin/grub-probe /usr/sbin/grub-probe.real
 cat > /usr/sbin/grub-probe <<PROBE
 #!/bin/sh
@@ -61,9 +79,7 @@ case \$target in
     fs_label) echo root ;;
     partmap) echo msdos ;;
     drive) echo '(hd0,msdos1)' ;;
-    compatibility_hint) echo hd0,msdos1 ;;
-    hints_string) echo "--hint-bios=hd0,msdos1 --hint-efi=hd0,msdos1 --hint-baremetal=ahci0,msdos1 " ;;
-    abstraction) ;;
+    abstraction | compatibility_hint | hints_string) ;;
     *) exit 1 ;;
 esac
 PROBE
@@ -73,3 +89,6 @@ touch "/dev/disk/by-uuid/$uuid"
 update-grub
 rm -r /dev/disk
 mv /usr/sbin/grub-probe.real /usr/sbin/grub-probe
+
+# nothing is out of date (ConditionNeedsUpdate of systemd.unit(5)); last, because it looks at times
+touch -r /usr /etc/.updated /var/.updated

@@ -50,7 +50,9 @@ def read(directory: Path) -> State | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LabError(f"{path}: cannot be understood ({error}): `python3 -m lab destroy` removes it") from error
+        raise LabError(
+            f"{path}: cannot be understood ({error}): `python3 -m lab destroy` removes it"
+        ) from error
 
 
 def write(directory: Path, state: State) -> None:
@@ -71,5 +73,5 @@ def running_pid(pid_file: Path, proc: Path = Path("/proc")) -> int | None:
         arguments = (proc / str(pid) / "cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    wanted = os.fsencode(str(pid_file).replace(",", ",,"))
+    wanted = os.fsencode(pid_file)
     return pid if b"-pidfile" in arguments and wanted in arguments else None

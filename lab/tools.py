@@ -32,14 +32,16 @@ def find(program: str) -> str:
     path = shutil.which(program, path=os.environ.get("PATH", os.defpath) + ":" + _SBIN)
     if path is None:
         package = PACKAGES[program]
-        raise LabError(f"the program {program} is missing: install the package {package} (apt-get install {package})")
+        raise LabError(
+            f"the program {program} is missing: install the package {package} (apt-get install {package})"
+        )
     return path
 
 
 def require(programs: Sequence[str]) -> None:
-    """Find all programs before anything is begun; LabError names all missing packages at once."""
+    """Find all programs, and sudo for who is not root, before anything is begun; LabError names all that is missing."""
     missing = set()
-    for program in programs:
+    for program in programs if os.geteuid() == 0 else [*programs, "sudo"]:
         try:
             find(program)
         except LabError:
@@ -60,8 +62,15 @@ def run(
     """Run a program to its end and return its standard output; LabError carries its last words."""
     try:
         done = subprocess.run(
-            list(argv), input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True, text=True, errors="replace", timeout=timeout, cwd=cwd, check=False,
+            list(argv),
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            cwd=cwd,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{argv[0]} did not end within {timeout:.0f} s") from error

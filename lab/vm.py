@@ -60,7 +60,9 @@ class Vm:
         """What is known about the machine; LabError when it was never started."""
         found = state.read(self.directory)
         if found is None:
-            raise LabError(f"there is no machine {self.name}: `python3 -m lab --name {self.name} up` makes it")
+            raise LabError(
+                f"there is no machine {self.name}: `python3 -m lab --name {self.name} up` makes it"
+            )
         return found
 
     def access(self) -> Access:
@@ -73,7 +75,11 @@ class Vm:
     def status(self) -> dict[str, object]:
         """Facts for `status`; also for a machine that does not exist."""
         found, pid = state.read(self.directory), self.pid()
-        facts: dict[str, object] = {"name": self.name, "exists": found is not None, "running": pid is not None}
+        facts: dict[str, object] = {
+            "name": self.name,
+            "exists": found is not None,
+            "running": pid is not None,
+        }
         if found is not None:
             facts |= {
                 "pid": pid,
@@ -104,7 +110,9 @@ class Vm:
         for key in ("node_memory", "cpus", "port", "accel"):
             wish = getattr(wishes, key)
             if wish not in (None, "auto", getattr(now, key)):
-                raise LabError(f"{self.name} runs already, with another {key.replace('_', ' ')}: `down` it first")
+                raise LabError(
+                    f"{self.name} runs already, with another {key.replace('_', ' ')}: `down` it first"
+                )
         self._progress.step(f"{self.name} runs already")
 
     def _start(self, wishes: Wishes) -> None:
@@ -157,7 +165,20 @@ class Vm:
 
     def _fresh_disk(self, base: image.Image) -> None:
         new = self.directory / ".disk.qcow2"
-        tools.run([tools.find("qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base.disk), str(new)])
+        tools.run(
+            [
+                tools.find("qemu-img"),
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-F",
+                "raw",
+                "-b",
+                str(base.disk),
+                str(new),
+            ]
+        )
         new.replace(self.directory / "disk.qcow2")
 
     def wait(self, limit: float) -> None:
@@ -167,15 +188,21 @@ class Vm:
         told = start
         while True:
             if self.pid() is None:
-                raise LabError(f"{self.name} stopped while booting; see `python3 -m lab --name {self.name} console`")
-            if way.answers(5.0) and _succeeds([*way.ssh("-o", "BatchMode=yes", "-o", "ConnectTimeout=30"), "true"]):
+                raise LabError(
+                    f"{self.name} stopped while booting; see `python3 -m lab --name {self.name} console`"
+                )
+            if way.answers(5.0) and _succeeds(
+                [*way.ssh("-o", "BatchMode=yes", "-o", "ConnectTimeout=30"), "true"]
+            ):
                 took = time.monotonic() - start
                 after = f" after {took:.0f} s" if took > 5 else ""
                 self._progress.step(f"{self.name} answers on 127.0.0.1:{way.port}{after}")
                 return
             now = time.monotonic()
             if now - start > limit:
-                raise LabError(f"{self.name} has not answered for {limit:.0f} s; its last words: {self.last_words()}")
+                raise LabError(
+                    f"{self.name} has not answered for {limit:.0f} s; its last words: {self.last_words()}"
+                )
             if now - told >= _HEARTBEAT:
                 told = now
                 self._progress.step(f"booting, {now - start:.0f} s; console: {self.last_words()}")
@@ -198,7 +225,12 @@ class Vm:
                 return
             way = self.access()
             asked = way.answers(5.0) and _succeeds(
-                [*way.ssh("-o", "BatchMode=yes", "-o", "ConnectTimeout=15"), "systemctl", "--no-block", "poweroff"]
+                [
+                    *way.ssh("-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
+                    "systemctl",
+                    "--no-block",
+                    "poweroff",
+                ]
             )
             if asked:
                 self._progress.step(f"{self.name} shuts down")

@@ -47,7 +47,11 @@ def states(checkout: Path) -> list[dict[str, object]]:
 
 def variables(state: dict[str, object]) -> dict[str, object]:
     """Ansible's variables of one machine."""
-    options = [f"UserKnownHostsFile={state['known_hosts']}", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"]
+    options = [
+        f"UserKnownHostsFile={state['known_hosts']}",
+        "StrictHostKeyChecking=yes",
+        "IdentitiesOnly=yes",
+    ]
     return {
         "ansible_connection": "ssh",
         "ansible_host": "127.0.0.1",

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, InvalidInput
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
-from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
+from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
@@ -25,7 +24,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.picture_text impor
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Plan, host snapshot and committed layout in; layout out."""
 
     TRANSFERS_FILES = False
@@ -74,7 +73,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 def _plan(given: Any) -> Plan:
     if isinstance(given, str):
-        return read_plan_file(str(Path(given).expanduser()))
+        return read_plan_file(given)
     if isinstance(given, dict):
         return validated_plan(given)
     raise InvalidInput.of("", "type", "the plan is a mapping, or the path of a YAML file")
@@ -83,5 +82,5 @@ def _plan(given: Any) -> Plan:
 def _map_text(host: Host, layout: Layout | None) -> str:
     if layout is None:
         return "\n".join(lines(parts(map_before(host), None))) + "\n"
-    entries = (type(host.firmware_map[0])(*entry) for entry in layout.predicted_map)
+    entries = (MapEntry(*entry) for entry in layout.predicted_map)
     return "\n".join([*lines(parts(entries, layout)), "", *layout.kernel_arguments]) + "\n"

@@ -25,6 +25,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\$?")
 MODE = re.compile(r"0[0-7]{3}")
 LAYOUT_ID = re.compile(r"[0-9a-f]{16}")
+RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{0,128}")
 SCHEMA = 1
 
 
@@ -220,7 +221,6 @@ def _text(value: Any, pattern: re.Pattern[str]) -> str:
 
 
 _ARGUMENT = re.compile(r"[A-Za-z0-9_.@!%,:+=-]{1,2047}")
-_RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{0,128}")
 _PLAN_PATH = re.compile(r"[A-Za-z0-9_.\[\]-]{0,200}")
 _NODE = re.compile(r"0|[1-9][0-9]{0,3}")
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
@@ -263,7 +263,7 @@ def _read(data: Any) -> Layout:
         raise ValueError("plan is not a mapping")
     return Layout(
         plan=data["plan"],
-        kernel=_text(data["kernel"], _RELEASE),
+        kernel=_text(data["kernel"], RELEASE),
         arguments=tuple(arguments[1:]),
         reservations=tuple(
             Reservation(

@@ -18,6 +18,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import Car
 from ansible_collections.carveout.memory.plugins.module_utils._version import VERSION
 
 from . import cli_check, cli_host, cli_plan, cli_verify
+from .cli_files import internal_problem
 
 _COMMANDS = {"host": cli_host, "plan": cli_plan, "check": cli_check, "verify": cli_verify}
 
@@ -60,6 +61,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # the last resort: a user never gets a traceback
         if os.environ.get("CARVEOUT_TRACEBACK"):
             raise
-        text = f"internal error: {type(error).__name__}: {error} (set CARVEOUT_TRACEBACK=1 for the place)"
-        _report([Problem("", "internal", text)], as_json)
+        _report([internal_problem(error)], as_json)
         return 1

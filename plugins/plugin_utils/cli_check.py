@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import Any
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, Problem
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 
-from .cli_files import committed_layout, read_host_file, read_plan_file
+from .cli_files import committed_layout, internal_problem, read_host_file, read_plan_file
 
 #: Over many hosts the first of these that occurred is the command's.
 _ORDER = (1, 4, 3, 5)
@@ -35,6 +36,10 @@ def run(args: argparse.Namespace) -> int:
             results.append((name, 0, []))
         except CarveoutError as error:
             results.append((name, error.exit_code, error.problems))
+        except Exception as error:  # our own fault on one host must not hide what the others have
+            if os.environ.get("CARVEOUT_TRACEBACK"):
+                raise
+            results.append((name, 1, [internal_problem(error)]))
     if args.format == "json":
         hosts = [
             {"host": name, "status": status, "errors": [p.to_json() for p in problems]}

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from ansible_collections.carveout.memory.plugins.module_utils._errors import InvalidInput, Problem
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
-from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._layout import RELEASE, Layout
+from ansible_collections.carveout.memory.plugins.module_utils._model.releases import version
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
 
 from .plan_schema import validated_plan
@@ -26,7 +27,7 @@ _T = TypeVar("_T")
 def read_text(name: str) -> str:
     """Raises :class:`InvalidInput` where the file cannot be read."""
     try:
-        path = Path(name)
+        path = Path(name).expanduser()
         if path.stat().st_size > _MAX_BYTES:
             raise InvalidInput.of("", "file-too-large", f"{name}: larger than 64 MiB")
         return path.read_text(encoding="utf-8")
@@ -34,6 +35,9 @@ def read_text(name: str) -> str:
         raise InvalidInput.of("", "file-unreadable", f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InvalidInput.of("", "file-unreadable", f"{name}: not UTF-8 text") from None
+    except (ValueError, RuntimeError) as error:
+        # a NUL in the name, or the home of nobody
+        raise InvalidInput.of("", "file-unreadable", f"{name!r}: {error}") from None
 
 
 def read_json(name: str) -> Any:
@@ -50,7 +54,11 @@ def read_plan_file(name: str) -> Plan:
 def read_host_file(name: str, kernel: str | None = None) -> Host:
     """``kernel`` plans for another release than the one that boots next on the host."""
     host = _named(name, host_from_json, read_json(name))
-    if kernel:
+    if kernel is not None:
+        if not RELEASE.fullmatch(kernel) or version(kernel) is None:
+            raise InvalidInput.of(
+                "", "kernel-invalid", f"{kernel!r} is not a kernel's release, for example 6.12.107"
+            )
         # The configuration that was read belongs to another kernel.
         host = dataclasses.replace(host, kernel_default=kernel, kernel_config={})
     return host
@@ -79,3 +87,9 @@ def committed_layout(host: Host) -> Layout | None:
     except InvalidInput:
         # Damaged on the host: planned anew, like a host that has none.
         return None
+
+
+def internal_problem(error: Exception) -> Problem:
+    """How a fault of our own is told: without a traceback, but with the way to get one."""
+    text = f"internal error: {type(error).__name__}: {error} (set CARVEOUT_TRACEBACK=1 for the place)"
+    return Problem("", "internal", text)

@@ -24,9 +24,9 @@ from ansible_collections.carveout.memory.plugins.module_utils._model.e820 import
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range, RangeSet
 from ansible_collections.carveout.memory.plugins.module_utils._units import format_size
 
-KERNEL = "kernel"
-FIRMWARE = "firmware"
-HOLE = "hole"
+#: No pool can be called like these (see _layout.NAME).
+KERNEL = "(kernel)"
+FIRMWARE = "(firmware)"
 
 _TYPE_WORDS = {
     RAM: "RAM",
@@ -42,7 +42,7 @@ _TYPE_WORDS = {
 
 @dataclass(frozen=True)
 class Part:
-    """A range with one use: ``kernel``, ``firmware``, or the name of a pool.
+    """A range with one use: :data:`KERNEL`, :data:`FIRMWARE`, or the name of a pool.
 
     ``device`` names the device there, empty where the pool has none at that place.
     """

@@ -28,11 +28,10 @@ def layout_svg(host: Host, layout: Layout) -> str:
     for row, node in enumerate(host.nodes):
         top = _TOP + row * _ROW
         extent, span = node_extent(host, node), host.node_span(node)
-        memory = layout.memory_nodes[node]
-        body.append(
-            _text(_LEFT, top, f"node {node}: {approximate_size(memory.installed)} of RAM, struct pages given back: "
-                  f"{approximate_size(memory.saved)}", bold=True)
-        )  # fmt: skip
+        saved = layout.memory_nodes[node].saved if node in layout.memory_nodes else 0
+        size = approximate_size(host.node_usable(node).size)
+        title = f"node {node}: {size} of RAM, struct pages given back: {approximate_size(saved)}"
+        body.append(_text(_LEFT, top, title, bold=True))
         for line, (word, items) in enumerate((("before", before), ("after", after))):
             y = top + 12 + line * (_BAR + 8)
             body.append(_text(4, y + 21, word))

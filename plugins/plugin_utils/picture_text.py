@@ -57,9 +57,8 @@ def node_bars(host: Host, layout: Layout) -> list[str]:
     text = []
     for node in host.nodes:
         extent, span = node_extent(host, node), host.node_span(node)
-        memory = layout.memory_nodes[node]
         text.append(
-            f"node {node}: {approximate_size(memory.installed)} of RAM between "
+            f"node {node}: {approximate_size(host.node_usable(node).size)} of RAM between "
             f"{approximate_size(extent.start)} and {approximate_size(extent.end)}"
         )
         for word, items in (("before", before), ("after", after)):
@@ -91,17 +90,18 @@ def layout_text(host: Host, layout: Layout) -> str:
     text += [f"  {argument}" for argument in layout.kernel_arguments]
     text += ["", "Memory map", *node_bars(host, layout), "", "Reservations"]
     for r in layout.reservations:
-        text.append(
-            f"  {r.pool:<14} {r.mechanism:<9} node {r.node}  {format_size(r.range.size):>10}  "
-            f"{r.start:#x} - {r.end:#x}"
+        text += _row(
+            r.pool,
+            f"{r.mechanism:<9} node {r.node}  {format_size(r.range.size):>10}  {r.start:#x} - {r.end:#x}",
         )
     if layout.devices:
         text += ["", "Devices"]
         for d in layout.devices:
-            text.append(
-                f"  {d.name:<14} node {d.node}  {format_size(d.size):>10} in {len(d.extents)} "
+            text += _row(
+                d.name,
+                f"node {d.node}  {format_size(d.size):>10} in {len(d.extents)} "
                 f"extent{'s' if len(d.extents) > 1 else ''}, align {format_size(d.align)}, "
-                f"{d.owner}:{d.group} {d.mode}"
+                f"{d.owner}:{d.group} {d.mode}",
             )
     text += ["", *memory_table(layout)]
     for warning in layout.warnings:
@@ -109,10 +109,16 @@ def layout_text(host: Host, layout: Layout) -> str:
     return "\n".join(text) + "\n"
 
 
+def _row(name: str, text: str) -> list[str]:
+    """A name and what there is to say; where that is too long for a line, it goes on in others."""
+    row = f"  {name:<14} {text}"
+    return [row] if len(row) < 80 else [f"  {name}", *wrap(text, "      ")]
+
+
 def memory_table(layout: Layout) -> list[str]:
     """What the kernel has and what describing memory costs, before and after, by node."""
     text = [
-        "Memory                kernel's RAM                struct pages            ",
+        "Memory                kernel's RAM                struct pages",
         "               before         after        before         after      saved",
     ]
     rows = [(f"node {n}", m) for n, m in sorted(layout.memory_nodes.items())]

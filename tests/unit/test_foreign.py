@@ -141,3 +141,19 @@ def test_foreign_arguments_that_do_not_boot() -> None:
     assert (problem.path, problem.code) == ("", "does-not-boot")
     (problem,) = problems(host("memmap=exactmap", "memmap=64G@0"))
     assert (problem.path, problem.code) == ("", "does-not-boot")
+
+
+@pytest.mark.parametrize("argument", ["numa=off", "numa=fake=4", "numa=fake=2G"])
+def test_nodes_that_are_not_the_firmwares_are_refused(argument: str) -> None:
+    plan = {
+        "version": 1,
+        "kernel": {"memory": "1GiB"},
+        "pools": {"a": {"mechanism": "reserved", "nodes": {0: "1GiB"}}},
+    }
+    known = ForeignArgument(argument, "/etc/default/grub", 7)
+    with pytest.raises(NotPossible) as caught:
+        make_layout(validated_plan(plan), host("ro", argument, foreign=(known,)))
+    (problem,) = caught.value.problems
+    assert problem.code == "foreign-numa-argument"
+    assert argument in problem.message and "/etc/default/grub, line 7" in problem.message
+    assert make_layout(validated_plan(plan), host("ro", "numa=noacpi"))

@@ -27,7 +27,7 @@ from .._model.sections import (
 from .._ranges import Range
 from .._units import MIB, SECTION, align_up, approximate_size, format_size
 from .devices import place_devices
-from .foreign import check_foreign
+from .foreign import check_foreign, numa_problems
 from .nodes import node_plans, place_node
 from .plan import Plan
 from .sticky import earlier_extents, still_satisfies
@@ -89,7 +89,7 @@ def check_host(plan: Plan, host: Host) -> None:
             "have no effect; take it and what follows it off the command line",
         )
     before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
-    problems = []
+    problems = numa_problems(host)
     for pool in plan.pools:
         problems += MECHANISMS[pool.mechanism].problems(
             host, before, f"{pool.path}.mechanism", plan.policy.idle_foreign_dax

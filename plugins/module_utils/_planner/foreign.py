@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._arguments import is_memory_argument, iterate
+from .._arguments import is_memory_argument, iterate, iterate
 from .._errors import NotPossible, Problem
 from .._host.model import ForeignArgument, Host
 from .._layout import Reservation
@@ -54,6 +54,20 @@ def _taken(host: Host, tokens: Sequence[str]) -> RangeSet:
         return host.usable.subtract(ram_of(apply_arguments(host.firmware_map, tokens).entries))
     except NotPossible:
         return host.usable
+
+
+def numa_problems(host: Host) -> list[Problem]:
+    """Arguments under which the kernel's nodes are not the firmware's (arch/x86/mm/numa.c, numa_setup)."""
+    return [
+        Problem(
+            "",
+            "foreign-numa-argument",
+            f"{argument.text} ({_where(argument.text, host.foreign)}) makes the kernel's nodes others than the "
+            "firmware's, which Carveout plans by; remove it",
+        )
+        for argument in iterate(host.foreign_tokens)
+        if argument.name == "numa" and (argument.value or "").startswith(("off", "fake="))
+    ]
 
 
 def _where(token: str, known: Sequence[ForeignArgument]) -> str:

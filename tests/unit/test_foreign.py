@@ -64,7 +64,7 @@ def problems(where: Host, size: str = "4GiB", **more: Any) -> list[Problem]:
         ("memmap=8G@64G",),  # adds RAM
         ("memmap=2G%4G-2+77",),  # converts what is not there
         ("memmap=bogus", "mem=nopentium", "mem=64G"),
-        ("crashkernel=512M", "hugepages=16", "hugepagesz=1G", "numa=off", "quiet"),
+        ("crashkernel=512M", "hugepages=16", "hugepagesz=1G", "numa_balancing=enable", "quiet"),
         ("memmap=exactmap", "memmap=3G@0,8G@4G"),  # the same map spelt out
     ],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._arguments import is_memory_argument, iterate, iterate
+from .._arguments import is_memory_argument, iterate
 from .._errors import NotPossible, Problem
 from .._host.model import ForeignArgument, Host
 from .._layout import Reservation

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.connection import (
-    Unsupported,
     connection_variables,
     needs_ansible,
 )
@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         name = str(task_vars["inventory_hostname"])
         try:
-            layout = Layout.from_json(arguments["layout"]) if arguments["layout"] else None
+            layout = Layout.from_json(_plain(arguments["layout"])) if arguments["layout"] else None
             variables = connection_variables(self._connection, task_vars, self._templar.template)
             result = run_suite(
                 {name: variables},
@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
                 force_ansible=needs_ansible(self._connection),
                 junit=_junit(arguments["junit"], name, task_vars),
             )
-        except (CarveoutError, SuiteError, Unsupported, AnsibleError, OSError) as error:
+        except (CarveoutError, SuiteError, AnsibleError, OSError) as error:
             return {
                 "failed": True,
                 "msg": f"{name} cannot be verified: {error}",
@@ -61,6 +61,11 @@ class ActionModule(ActionBase):
                 "host": {},
             }
         return _answer(name, result)
+
+
+def _plain(data: Any) -> Any:
+    """Without the tags that Ansible gives to what stands in YAML: its numbers are of a type of their own."""
+    return json.loads(json.dumps(data))
 
 
 def _junit(path: str, name: str, task_vars: dict[str, Any]) -> str:

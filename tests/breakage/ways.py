@@ -170,7 +170,8 @@ def _devices(rig: Rig, device: Device) -> list[Way]:
             (
                 f"{subject} has size {format_size(half)}, the plan says {format_size(device.size)}",
                 f"{subject} has the extents [",
-                f"{raw} [",
+                f"{subject} has no link",  # the rule wants the right size
+                f"{device.path}: raw readlink: the link ",
             ),
         ),
         Way(
@@ -315,8 +316,8 @@ def _delete(rig: Rig, device: Device) -> None:
 
 def _stranger(rig: Rig, device: Device, align: int, half: int) -> None:
     """Half of the device for somebody else."""
+    region = posixpath.dirname(rig.run(f"readlink -f {_BUS}/devices/{rig.dax(device)}").strip())
     rig.rebuilt(device, f"echo {align} > $d/align && echo {half} > $d/size")
-    region = rig.run(f"readlink -f {_BUS}/devices/{rig.dax(device)}/..").strip()
     before = set(rig.run(f"ls {region}").split())
     rig.run(f"echo 1 > {region}/dax_region/create")
     (name,) = [n for n in set(rig.run(f"ls {region}").split()) - before if n.startswith("dax")]

@@ -21,10 +21,6 @@ _NAMES = (
 )  # fmt: skip
 
 
-class Unsupported(Exception):
-    """A connection that testinfra cannot make."""
-
-
 def transport(connection: Any) -> str:
     """The connection plugin's short name."""
     return str(connection.transport).rpartition(".")[2]

@@ -81,7 +81,16 @@ def _write(path: Path, data: Any) -> None:
 def _run(folder: Path, options: list[str]) -> SuiteResult:
     report = folder / "report.json"
     argv = [
-        *(sys.executable, "-P", "-m", "pytest", "-c", str(folder / "pytest.ini"), "--rootdir", str(_SUITE.parent)),
+        *(
+            sys.executable,
+            "-P",
+            "-m",
+            "pytest",
+            "-c",
+            str(folder / "pytest.ini"),
+            "--rootdir",
+            str(_SUITE.parent),
+        ),
         *("-p", "testinfra.plugin", "-p", _PLUGIN, "-p", "no:cacheprovider", "--import-mode=importlib"),
         *("-q", "--tb=short", f"--carveout-report={report}", *options, str(_SUITE)),
     ]

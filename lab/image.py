@@ -75,7 +75,7 @@ def ensure(cache: Path, recipe: Recipe, progress: Progress) -> Image:
     if found is not None:
         return found
     tools.require(_PROGRAMS)
-    with locked(cache / "build.lock"):
+    with locked(cache / "build.lock", lambda: progress.step("waiting for a build that goes on already")):
         found = load(cache, digest)
         if found is None:
             _build(cache, recipe, digest, progress)

@@ -126,7 +126,8 @@ def qemu_arguments(machine: Machine) -> list[str]:
         "-uuid", machine.uuid,
         *accel_arguments(machine.accel),
         "-machine", "pc,usb=off,vmport=off,hpet=off,graphics=off",
-        "-smp", str(machine.cpus),
+        # a socket for each CPU: the kernel warns of one socket that lies on two nodes
+        "-smp", f"{machine.cpus},sockets={machine.cpus},cores=1,threads=1",
         "-m", f"{sum(machine.node_memory) // 2**20}M",
         *_numa_arguments(machine.node_memory, machine.cpus),
         "-nodefaults", "-vga", "none", "-display", "none",

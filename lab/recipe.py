@@ -24,7 +24,7 @@ DPKG_INCLUDES = ("/usr/share/doc/*/copyright",)
 
 _HERE = Path(__file__).resolve().parent
 # the sources that decide how the image comes out: a change in them makes another image
-_SOURCES = ("recipe.py", "image.py", "disk.py", "setup.sh", "debconf.selections")
+_SOURCES = ("recipe.py", "disk.py", "setup.sh", "debconf.selections")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,12 +98,18 @@ class Vm:
 
     def up(self, wishes: Wishes, limit: float) -> None:
         """Start the machine unless it runs, and wait until one can log in."""
-        with locked(self.directory / "lock"):
+        with self._locked():
             if self.pid() is None:
                 self._start(wishes)
             else:
                 self._check_running(wishes)
         self.wait(limit)
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(
+            self.directory / "lock",
+            lambda: self._progress.step(f"waiting for another command that changes {self.name}"),
+        )
 
     def _check_running(self, wishes: Wishes) -> None:
         now = self.state()
@@ -219,7 +225,7 @@ class Vm:
 
     def down(self) -> None:
         """Shut the guest down; cut its power when it does not end by itself."""
-        with locked(self.directory / "lock"):
+        with self._locked():
             if self.pid() is None:
                 self._progress.step(f"{self.name} is off")
                 return
@@ -247,7 +253,7 @@ class Vm:
 
     def reset(self) -> None:
         """Throw the guest's disk away for a fresh one; the machine is off afterwards."""
-        with locked(self.directory / "lock"):
+        with self._locked():
             now = self.state()
             self._kill()
             base = image.ensure(self._cache, image.recipe_for(keys.ensure(self._cache)), self._progress)
@@ -260,7 +266,7 @@ class Vm:
         if not self.directory.is_dir():
             self._progress.step(f"there is no machine {self.name}")
             return
-        with locked(self.directory / "lock"):
+        with self._locked():
             self._kill()
             shutil.rmtree(self.directory)
         self._progress.step(f"{self.name} is gone")

@@ -52,7 +52,7 @@ def test_each_node_has_its_memory_and_its_share_of_the_cpus() -> None:
         "node,nodeid=1,cpus=1,memdev=m1",
     ]
     assert options(arguments, "-m") == ["9216M"]
-    assert options(arguments, "-smp") == ["3"]
+    assert options(arguments, "-smp") == ["3,sockets=3,cores=1,threads=1"]
 
 
 def test_a_node_may_be_without_cpus() -> None:

@@ -164,6 +164,13 @@ def test_missing_programs_are_named_by_their_packages(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_set_up_installs_what_the_lab_calls(checkout: Path) -> None:
+    lines = (checkout / "tools/system-packages.txt").read_text(encoding="utf-8").splitlines()
+    installed = {line.split("#")[0].strip() for line in lines}
+    # who is not root has sudo, or makes do with the list of what is missing
+    assert set(tools.PACKAGES.values()) - {"sudo"} <= installed
+
+
 def test_a_failing_program_is_quoted() -> None:
     with pytest.raises(LabError, match="sh failed with status 3: the reason"):
         tools.run(["sh", "-c", "echo first >&2; echo the reason >&2; exit 3"])

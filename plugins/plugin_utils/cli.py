@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, Problem
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._version import VERSION
 
 from . import cli_check, cli_host, cli_plan, cli_verify
@@ -40,7 +41,7 @@ def _report(problems: Sequence[Problem], as_json: bool) -> None:
         print()
     else:
         for problem in problems:
-            print(f"carveout: {problem}", file=sys.stderr)
+            print(f"carveout: {printable(str(problem))}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

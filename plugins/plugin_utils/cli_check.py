@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, Problem
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 
 from .cli_files import committed_layout, internal_problem, read_host_file, read_plan_file
@@ -51,6 +52,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         for name, _, problems in results:
             for problem in problems:
-                print(f"{name}: {problem}", file=sys.stderr)
+                print(printable(f"{name}: {problem}"), file=sys.stderr)
     seen = {status for _, status, _ in results}
     return next((status for status in _ORDER if status in seen), 0)

@@ -255,6 +255,14 @@ def test_invalid_input(
     assert any(words in f"{e['path']}: {e['message']}" for e in json.loads(out)["errors"])
 
 
+def test_nothing_from_a_file_steers_the_terminal(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "x.yml").write_text(json.dumps({**PLAN, "\x1b[2J": 1}))
+    status, _, err = run("check", "x.yml")
+    assert status == 4
+    assert "\x1b" not in err
+    assert "\\x1b[2J: unknown key" in err
+
+
 def test_no_path_of_a_home_or_nul_fails(run: Run) -> None:
     status, _, err = run("check", "a\0b")
     assert status == 4

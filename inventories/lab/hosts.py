@@ -51,6 +51,9 @@ def variables(state: dict[str, object]) -> dict[str, object]:
         f"UserKnownHostsFile={state['known_hosts']}",
         "StrictHostKeyChecking=yes",
         "IdentitiesOnly=yes",
+        # a machine whose power was cut closes no connection: do not wait for its answer for ever
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=8",
     ]
     return {
         "ansible_connection": "ssh",

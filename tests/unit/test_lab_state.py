@@ -217,7 +217,8 @@ def test_inventory_without_a_machine_names_the_one_to_come(copy: Path) -> None:
                 "ansible_ssh_private_key_file": "/c/carveout/lab/keys/user_ed25519",
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "ansible_ssh_common_args": f"-o UserKnownHostsFile={checkout}/.lab/lab1/known_hosts"
-                " -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=8",
+                " -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+                " -o ServerAliveInterval=15 -o ServerAliveCountMax=8",
             }
         }
     }

@@ -134,7 +134,6 @@ problems:
 
 import os
 import sys
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import (
@@ -144,24 +143,13 @@ from ansible.module_utils.common.respawn import (
 )
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
+from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import open_augeas
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_to_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.tree import read_host
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 # the distribution's interpreter, which the package python3-augeas is for
 SYSTEM_PYTHON = "/usr/bin/python3"
-
-
-def open_augeas() -> Any:
-    """An augeas that has loaded no file and no lens; None where there is none to be had."""
-    try:
-        from augeas import Augeas
-    except (ImportError, OSError):  # the binding, or the library below it, is missing
-        return None
-    try:
-        return Augeas(root="/", flags=Augeas.NO_LOAD | Augeas.NO_MODL_AUTOLOAD)
-    except (RuntimeError, ValueError):
-        return None
 
 
 def respawn_for_augeas() -> None:

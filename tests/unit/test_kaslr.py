@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import split
+from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry, NodeRange
 from ansible_collections.carveout.memory.plugins.module_utils._model.kaslr import (
     GUARD,
     GUARD_LIMIT,
     placement,
 )
+from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range
 from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, U64, kernel_size
+from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
 
 NONE = U64 - 1
 
@@ -107,3 +110,38 @@ def test_any_value_is_read_as_something(value: str) -> None:
     told = placement([f"memmap={value}", f"mem={value}"])
     assert 0 < told.limit < U64
     assert len(told.avoided) <= 4
+
+
+@pytest.mark.parametrize(
+    ("kernel", "policy", "warned", "disabled"),
+    [
+        ("6.12.107", "keep", False, False),
+        ("6.8.0-31-generic", "keep", True, False),
+        ("6.8.0-31-generic", "allow-disable", False, True),
+    ],
+)
+def test_efi_stub_that_may_not_mind_memmap(kernel: str, policy: str, warned: bool, disabled: bool) -> None:
+    host = Host(
+        architecture="x86_64",
+        firmware_map=(MapEntry(0, 3 * GIB, 1), MapEntry(4 * GIB, 12 * GIB, 1)),
+        node_ranges=(NodeRange(0, 0, 12 * GIB),),
+        hmat=False,
+        firmware_boot="efi",
+        kernel_running=kernel,
+        kernel_default=kernel,
+        kernel_config={},
+        cmdline="ro",
+        boot_arguments=("ro",),
+        foreign=(),
+        committed=None,
+        layouts={},
+    )
+    plan = {
+        "version": 1,
+        "kernel": {"memory": "1GiB"},
+        "pools": {"a": {"mechanism": "dax", "nodes": {0: "1GiB"}}},
+        "policy": {"kaslr": policy},
+    }
+    layout = make_layout(validated_plan(plan), host)
+    assert ("efi-kaslr" in {w.code for w in layout.warnings}) is warned
+    assert ("nokaslr" in layout.kernel_arguments) is disabled

@@ -35,6 +35,12 @@ DIFFERENCES: dict[str, Difference] = {
         "soft-reserved memory goes back to the kernel unless dax_hmem.region_idle=1",
         "e9ee9fe3a9d4 dax: Assign RAM regions to memory-hotplug by default",
     ),
+    "efi-stub-minds-memmap": Difference(
+        (6, 10),
+        "the EFI stub does not randomise the kernel's physical place where memmap= is on the command line; "
+        "stable releases of 6.1 and 6.6 have it too",
+        "15aa8fb852f9 x86/efistub: Omit physical KASLR when memory reservations exist",
+    ),
     "soft-reserved-not-in-iomem": Difference(
         (7, 0),
         "soft-reserved ranges are not in /proc/iomem before a device is bound",

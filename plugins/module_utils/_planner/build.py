@@ -132,7 +132,7 @@ def _finish(
     warnings: list[LayoutWarning],
 ) -> Layout:
     foreign = host.foreign_tokens
-    arguments = _arguments(plan, foreign, reservations, warnings)
+    arguments = _arguments(plan, host, reservations, warnings)
     before = apply_arguments(host.firmware_map, foreign).entries
     after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
     _check_prediction(after, reservations)
@@ -178,8 +178,9 @@ def _check_kernels_share(total: Memory) -> None:
 
 
 def _arguments(
-    plan: Plan, foreign: Sequence[str], reservations: Sequence[Reservation], warnings: list[LayoutWarning]
+    plan: Plan, host: Host, reservations: Sequence[Reservation], warnings: list[LayoutWarning]
 ) -> list[str]:
+    foreign = host.foreign_tokens
     arguments: list[str] = []
     for reservation in sorted(reservations, key=lambda r: r.start):
         arguments += MECHANISMS[reservation.mechanism].arguments([reservation])
@@ -197,6 +198,17 @@ def _arguments(
                 "reservation; remove some memmap= arguments or set policy.kaslr: allow-disable",
             )
         arguments = [a for a in arguments if a != GUARD] + ["nokaslr"]
+    if host.firmware_boot == "efi" and not has(host.kernel, "efi-stub-minds-memmap"):
+        if plan.policy.kaslr == "allow-disable":
+            arguments = [a for a in arguments if a not in (GUARD, "nokaslr")] + ["nokaslr"]
+        else:
+            warnings.append(
+                LayoutWarning(
+                    "efi-kaslr",
+                    f"the EFI stub of {host.kernel} may not mind memmap= when it chooses the kernel's place (6.10 and "
+                    "recent stable releases do); policy.kaslr: allow-disable rules that out",
+                )
+            )
     kaslr = placement([*foreign, *arguments])
     if not kaslr.randomised and placement(foreign).randomised:
         warnings.append(

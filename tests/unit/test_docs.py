@@ -1,6 +1,6 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The documentation that users see: ansible-doc shows every module and role in full, and the README shows what is so."""
+"""What users read: ansible-doc shows every module and role in full, and the README shows what is so."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class System(Protocol):
         """What a file is and whose, None where it does not exist or may not be looked at."""
 
     def run(self, argv: Sequence[str]) -> Completed:
-        """Run a program without a shell."""
+        """Run a program without a shell. Bytes of its output that are not UTF-8 are shown as ``\\xNN``."""
 
 
 class RealSystem:
@@ -171,9 +171,11 @@ class RealSystem:
 
     def run(self, argv: Sequence[str]) -> Completed:
         try:
+            # os-prober has update-grub print the names of other systems in whatever encoding they have
             done = subprocess.run(
-                list(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-            )
+                list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False,
+                encoding="utf-8", errors="backslashreplace",
+            )  # fmt: skip
         except OSError as error:
             return Completed(127, "", f"{argv[0]}: {error.strerror}")
         return Completed(done.returncode, done.stdout, done.stderr)

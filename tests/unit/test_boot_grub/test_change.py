@@ -156,6 +156,16 @@ def test_a_failing_update_grub_is_told_and_the_drop_in_taken_back(tree: Any) -> 
     assert tree.read(DROP_IN) is None
 
 
+def test_output_that_is_not_utf_8_is_no_trouble(tree: Any) -> None:
+    script = tree.root / "usr/sbin/update-grub"
+    script.write_text("printf 'Found Windows \\351 on /dev/sda1\\n' >&2\n" + script.read_text())
+    tree.change_to(OURS)
+    assert (tree.state().boot_arguments or ())[-3:] == OURS
+    tree.put("/broken", "")
+    with pytest.raises(CarveoutError, match=r"Found Windows \\xe9 on /dev/sda1"):
+        tree.change_to(OTHER)
+
+
 def test_a_saved_entry_that_does_not_get_the_arguments_is_noticed(tree: Any) -> None:
     tree.put("/boot/grub/grubenv", "# GRUB Environment Block\nnext_entry=1>0\n####")
     assert tree.state().entry == "More>Recovery"

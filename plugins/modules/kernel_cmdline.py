@@ -38,7 +38,7 @@ options:
     default: present
 requirements:
   - root
-  - python3-augeas on the managed host
+  - python3-augeas on the managed host, for O(state=present)
   - GRUB with C(/etc/default/grub), C(/etc/default/grub.d) and C(/boot/grub/grub.cfg), as the Debian family has it
 attributes:
   check_mode:
@@ -131,25 +131,27 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub import read_loader
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_apply import apply, plan
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
+from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import open_augeas
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 INTERPRETERS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
 
 
 def load_augeas(module: AnsibleModule) -> Any:
-    """The binding, from another interpreter of the host if this one has none."""
-    try:
-        from augeas import Augeas
-    except (ImportError, OSError):  # OSError: the binding is there, libaugeas is not
-        interpreter = None if has_respawned() else probe_interpreters_for_module(INTERPRETERS, "augeas")
-        if interpreter:
-            respawn_module(interpreter)
-        module.fail_json(
-            msg="augeas is missing: no Python of this host can import it; install the package python3-augeas",
-            problems=[],
-        )
-    # no file and no lens is loaded before it is asked for: 1 ms instead of 500
-    return Augeas(flags=Augeas.NO_LOAD | Augeas.NO_MODL_AUTOLOAD)
+    """The binding, from another interpreter of the host if this one has none.
+
+    Only what is written goes through augeas: removal does without it, where nobody can install it any more.
+    """
+    augeas = open_augeas()
+    if augeas is not None or module.params["state"] == "absent":
+        return augeas
+    interpreter = None if has_respawned() else probe_interpreters_for_module(INTERPRETERS, "augeas")
+    if interpreter:
+        respawn_module(interpreter)
+    module.fail_json(
+        msg="augeas is missing: no Python of this host can import it; install the package python3-augeas",
+        problems=[],
+    )
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.carveout.memory.plugins.module_utils._boot import grub_files
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_files import DROP_IN
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_menu import next_entry
 from ansible_collections.carveout.memory.plugins.module_utils._system import Completed, RealSystem
@@ -154,6 +155,24 @@ def test_without_augeas_another_interpreter_is_looked_for(run: Run, monkeypatch:
     result = run(arguments=OURS)
     assert asked == [(["/usr/bin/python3", "/usr/libexec/platform-python"], "augeas")]
     assert result["msg"].endswith("install the package python3-augeas")
+
+
+@pytest.mark.usefixtures("with_augeas")
+def test_removal_needs_no_augeas(root: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (root / "boot/grub/grub.cfg").read_bytes()
+    run(arguments=OURS)
+    monkeypatch.setitem(sys.modules, "augeas", None)
+    assert run(state="absent")["changed"] is True
+    assert (root / "boot/grub/grub.cfg").read_bytes() == before
+    assert run(state="absent")["changed"] is False
+
+
+@pytest.mark.usefixtures("with_augeas", "root")
+def test_a_missing_lens_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grub_files, "LENS", "Nothing.lns")
+    result = run(arguments=OURS)
+    assert [problem["code"] for problem in result["problems"]] == ["augeas-unusable"]
+    assert result["msg"].endswith("is the package augeas-lenses installed?")
 
 
 def test_documentation_and_specification_agree() -> None:

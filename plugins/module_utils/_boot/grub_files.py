@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._arguments import is_memory_argument, parse
-from .._errors import CarveoutError
+from .._errors import CarveoutError, NotPossible
 from .._system import System
 from .grub_encode import VARIABLE, decode, encode
 
@@ -136,7 +136,12 @@ def assigns_anew(assignment: Assignment) -> bool:
 def render(augeas: Any, tokens: Sequence[str]) -> str:
     """The text of our drop-in. Raises as ``encode``, and where it would not decode to ``tokens``."""
     value = encode(tokens)
-    _store(augeas, DROP_IN, _EMPTY)
+    try:
+        _store(augeas, DROP_IN, _EMPTY)
+    except Unparsable as error:  # not of the text: the lens itself is missing or broken
+        raise NotPossible.of(
+            "boot", "augeas-unusable", f"{error}; is the package augeas-lenses installed?"
+        ) from None
     augeas.set(f"{_TREE}/{VARIABLE}", value)
     augeas.text_retrieve(LENS, _TEXT, _TREE, _RESULT)
     text = str(augeas.get(_RESULT))

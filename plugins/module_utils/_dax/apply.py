@@ -88,10 +88,18 @@ def converge(system: System, layout: Layout, pause: Pause) -> Outcome:
 
 
 def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
-    """Take every device of these layouts away, and the rule."""
+    """Take every device of these layouts away, and the rule.
+
+    Also a device that only its link still shows to be ours (the file of its layout is gone) must not be in use.
+    """
     state = read_state(system)
     actions = plan_removal(layouts, state)
-    refuse_in_use(system, [action.device for action in actions if isinstance(action, Destroy)])
+    linked = set(state.links.values())
+    refuse_in_use(
+        system,
+        [action.device for action in actions if isinstance(action, Destroy)]
+        + [device for region in state.regions for device in region.devices if device.node_path in linked],
+    )
     texts = [action.text for action in actions]
     if system.read(RULES) is not None:
         texts.append(f"remove {RULES}")

@@ -167,6 +167,19 @@ def test_a_device_in_use_is_not_destroyed_and_its_user_is_named(build: Any, how:
     assert len(kernel.writes) == before
 
 
+def test_removal_stops_for_a_tenant_also_where_the_file_of_the_layout_is_gone(build: Any) -> None:
+    there = build.layout([REGION], [build.device("old", REGION)])
+    kernel = build.kernel(there)
+    run(kernel, there)
+    kernel.open_files["/proc/77/fd/3"] = "/dev/dax0.1"
+    before = len(kernel.writes)
+    with pytest.raises(NotPossible, match=r"/dev/dax0.1 is in use by"):
+        remove(kernel, [], dry_run=False)
+    assert len(kernel.writes) == before and "/run/udev/rules.d/61-carveout.rules" in kernel.files
+    kernel.open_files.clear()
+    assert remove(kernel, [], dry_run=False).actions == ("remove /run/udev/rules.d/61-carveout.rules",)
+
+
 def test_accounts_that_do_not_exist_stop_it_before_any_change(build: Any) -> None:
     layout = build.layout([REGION], [build.device("vm", REGION, owner="nobody-here", group="kvm2")])
     kernel = build.kernel(layout)

@@ -49,7 +49,10 @@ def collect(host: Any, folder: str | None) -> Evidence:
     snapshot = _snapshot(host, name)
     layout = _given(folder, name) if folder else _committed(snapshot, name)
     raw = _run(host, name, raw_command([device.name for device in layout.devices]))
-    return Evidence(name, layout, snapshot, parse_raw(raw))
+    try:
+        return Evidence(name, layout, snapshot, parse_raw(raw))
+    except ValueError as error:
+        raise Unusable(f"{name}: its raw texts are none of a kernel's: {error}") from None
 
 
 def _run(host: Any, name: str, command: str) -> str:
@@ -67,7 +70,7 @@ def _snapshot(host: Any, name: str) -> Host:
         raise Unusable(f"{error} (Carveout's site playbook puts the program there)") from None
     try:
         return host_from_json(json.loads(text))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unusable(f"{name}: its snapshot is not JSON: {error}") from None
     except CarveoutError as error:
         raise Unusable(f"{name}: its snapshot cannot be used: {error}") from None

@@ -17,6 +17,8 @@ from typing import Any
 
 _SUITE = Path(__file__).with_name("test_host.py")
 _PLUGIN = "ansible_collections.carveout.memory.plugins.plugin_utils.testinfra_plugin"
+#: What would bring in options and plugins of the surroundings.
+_FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 #: Seconds; a host that answers needs a few.
 _TIMEOUT = 900
 
@@ -127,7 +129,7 @@ def _run(folder: Path, options: list[str]) -> SuiteResult:
 
 def _environment() -> dict[str, str]:
     """Ours, with the collection importable and the programs of this Python's environment found first."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     root = next((p.parent for p in Path(__file__).parents if p.name == "ansible_collections"), None)

@@ -130,6 +130,29 @@ def test_a_host_that_does_not_answer_as_it_should(layout: Layout, carved: dict[s
         (Path(sys.executable).parent / "python3").write_text(f"#!/bin/sh\necho '{snapshot}'\n")
         (failure,) = run_suite({"h1": LOCAL}, {"h1": layout.to_json()}).failures
         assert said in failure
+    (Path(sys.executable).parent / "python3").write_text(
+        "#!/bin/sh\nhead -c 200000 /dev/zero | tr '\\0' '['\n"
+    )
+    (failure,) = run_suite({"h1": LOCAL}, {"h1": layout.to_json()}).failures
+    assert "its snapshot is not JSON" in failure
+
+
+def test_raw_texts_that_no_kernel_wrote(
+    layout: Layout, carved: dict[str, Any], play: Play, tmp_path: Path
+) -> None:
+    play(carved)
+    (tmp_path / "texts").write_text("==> /proc/iomem <==\nzz-yy : System RAM\n", encoding="utf-8")
+    (failure,) = run_suite({"h1": LOCAL}, {"h1": layout.to_json()}).failures
+    assert failure.startswith("h1: its raw texts are none of a kernel's: ")
+
+
+def test_options_and_plugins_of_the_surroundings_do_not_count(
+    layout: Layout, carved: dict[str, Any], play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
+    monkeypatch.setenv("PYTEST_PLUGINS", "there_is_no_such_plugin")
+    play(carved)
+    assert run_suite({"h1": LOCAL}, {"h1": layout.to_json()}).passed
 
 
 def test_no_host_is_no_success(layout: Layout) -> None:

@@ -1,0 +1,73 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The role boot as Ansible runs it, as far as it goes without touching the host it runs on, which is this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
+from ansible_collections.carveout.memory.plugins.module_utils._host_files import expected_files
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
+from ansible_collections.carveout.memory.plugins.module_utils._version import VERSION
+from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
+from ansible_collections.carveout.memory.plugins.plugin_utils.zipapp_build import host_zipapp
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAN = {
+    "version": 1,
+    "kernel": {"memory": "1GiB"},
+    "pools": {"a": {"mechanism": "reserved", "nodes": {"0": "256MiB"}}},
+}
+FIRST_CHANGE = "carveout.memory.boot : Install the layout and the boot service"
+
+
+@pytest.fixture(scope="module")
+def layout() -> Layout:
+    host = host_from_json(json.loads((ROOT / "tests/unit/data/host.json").read_text(encoding="utf-8")))
+    return make_layout(validated_plan(PLAN), host)
+
+
+def play(folder: Path, layout: Layout, state: dict[str, Any], *options: str) -> tuple[int, str]:
+    """Status and output of the role for a host without augeas; never a traceback."""
+    snapshot = {"committed": None, "state": {"augeas": False, "loader": {"problem": ""}, **state}}
+    variables = {"boot_layout": layout.to_json(), "boot_snapshot": snapshot}
+    role = {"ansible.builtin.import_role": {"name": "carveout.memory.boot"}, "vars": variables}
+    shown = {"ansible.builtin.debug": {"msg": "pending {{ boot_pending }}"}}
+    book = [{"hosts": "all", "gather_facts": False, "tasks": [role, shown]}]
+    (folder / "play.yml").write_text(json.dumps(book), encoding="utf-8")
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local",
+            "-e", f"ansible_python_interpreter={sys.executable}", *options, str(folder / "play.yml"),
+        ],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_no_packages_is_understood_as_it_comes_from_the_command_line(layout: Layout, tmp_path: Path) -> None:
+    status, said = play(tmp_path, layout, {"files": {}}, "-e", "boot_install_packages=false")
+    assert status == 2
+    assert "The host has no augeas binding for Python; install python3-augeas" in said
+    assert "changed=0" in said
+
+
+def test_check_mode_goes_on_where_augeas_would_be_installed(layout: Layout, tmp_path: Path) -> None:
+    program = hashlib.sha256(host_zipapp(ROOT, VERSION, tmp_path).read_bytes()).hexdigest()
+    installed = expected_files(program, layout, None)
+    status, said = play(tmp_path, layout, {"files": installed}, "--check", "--start-at-task", FIRST_CHANGE)
+    assert status == 0, said
+    assert "pending True" in said
+    assert "skipped=2" in said  # the boot loader and the reboot

@@ -47,7 +47,7 @@ format: setup ## let ruff format the Python files and mend what it can
 	ruff format
 
 unit: setup ## unit and property tests
-	pytest -n 2 tests/unit
+	pytest -n 2 -rs tests/unit
 
 molecule: setup ## the scenario `default`, on the lab's virtual host
 	molecule test --scenario-name default

@@ -30,7 +30,8 @@ options:
   state:
     description:
       - V(present) makes the devices. The host must be booted with the arguments of the layout; in check mode it need
-        not be, and the module reports what would be made after the reboot.
+        not be, and the module reports what would be made after the reboot. It fails where the reboot would be in vain
+        (an owner does not exist) or would take a device of ours from a process that uses it.
       - V(absent) destroys the devices of all layouts stored on the host and removes the udev rule.
     type: str
     choices: [present, absent]
@@ -143,12 +144,11 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.carveout.memory.plugins.module_utils._dax.actions import idle_state, plan_actions
 from ansible_collections.carveout.memory.plugins.module_utils._dax.apply import (
-    Outcome,
     booted_layout_id,
     converge,
     preview,
+    preview_reboot,
     remove,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._dax.lock import exclusive
@@ -180,8 +180,7 @@ def present(system: System, layout: Layout, check_mode: bool) -> dict[str, objec
                 f"this boot is {now}, not for {layout.id}: the devices of a layout can only be made after a "
                 "reboot with its kernel arguments (carveout.memory.kernel_cmdline writes them)",
             )
-        actions = plan_actions(layout, idle_state(layout))
-        outcome = Outcome(tuple(f"after the reboot: {action.text}" for action in actions), DaxState((), {}))
+        outcome = preview_reboot(system, layout)
         before = ""
     else:
         before = describe_state([layout], read_state(system))

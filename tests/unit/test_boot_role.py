@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import expected_files
-from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Device, Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._version import VERSION
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
@@ -39,7 +40,8 @@ def layout() -> Layout:
 
 def play(folder: Path, layout: Layout, state: dict[str, Any], *options: str) -> tuple[int, str]:
     """Status and output of the role for a host without augeas; never a traceback."""
-    snapshot = {"committed": None, "state": {"augeas": False, "loader": {"problem": ""}, **state}}
+    state = {"augeas": False, "loader": {"problem": ""}, "files": {}, **state}
+    snapshot = {"committed": None, "cmdline": "ro quiet", "state": state}
     variables = {"boot_layout": layout.to_json(), "boot_snapshot": snapshot}
     role = {"ansible.builtin.import_role": {"name": "carveout.memory.boot"}, "vars": variables}
     shown = {"ansible.builtin.debug": {"msg": "pending {{ boot_pending }}"}}
@@ -58,10 +60,23 @@ def play(folder: Path, layout: Layout, state: dict[str, Any], *options: str) -> 
 
 
 def test_no_packages_is_understood_as_it_comes_from_the_command_line(layout: Layout, tmp_path: Path) -> None:
-    status, said = play(tmp_path, layout, {"files": {}}, "-e", "boot_install_packages=false")
+    status, said = play(tmp_path, layout, {}, "-e", "boot_install_packages=false")
     assert status == 2
     assert "The host has no augeas binding for Python; install python3-augeas" in said
     assert "changed=0" in said
+
+
+def test_an_owner_that_does_not_exist_is_told_before_anything_is_changed(
+    layout: Layout, tmp_path: Path
+) -> None:
+    device = Device(
+        "vm", "a", 0, 2 << 20, (layout.reservations[0].range,), "pools.a.devices[0]", "nobody-here"
+    )
+    status, said = play(tmp_path, dataclasses.replace(layout, devices=(device,)), {})
+    assert status == 2
+    told = "the user 'nobody-here' does not exist on this host; create it first"
+    assert (told if os.geteuid() == 0 else "use become: true") in said
+    assert "changed=0" in said and "Install the" not in said
 
 
 def test_check_mode_goes_on_where_augeas_would_be_installed(layout: Layout, tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ from .actions import (
     Destroy,
     check_devices,
     dax_reservations,
+    idle_state,
     missing_reservations,
     plan_actions,
     plan_removal,
 )
 from .nodes import NodeFault, check_accounts, found_devices, node_faults
-from .state import DaxState, read_state
+from .state import DaxDevice, DaxState, read_state
 from .steps import carry_out
 from .udev import RULES, render_rules
 from .users import refuse_in_use
@@ -65,6 +66,24 @@ def preview(system: System, layout: Layout) -> Outcome:
     return Outcome(tuple(texts), state)
 
 
+def preview_reboot(system: System, layout: Layout) -> Outcome:
+    """What :func:`converge` would do after a reboot with the layout's arguments.
+
+    Raises :class:`NotPossible` where that reboot would be in vain (an owner does not exist), or would take a device
+    of the layout before it from who uses it.
+    """
+    check_accounts(system, layout)
+    refuse_in_use(system, _linked(read_state(system)))
+    actions = plan_actions(layout, idle_state(layout))
+    return Outcome(tuple(f"after the reboot: {action.text}" for action in actions), DaxState((), {}))
+
+
+def _linked(state: DaxState) -> list[DaxDevice]:
+    """The devices that are ours by their links, whatever layouts are known."""
+    linked = set(state.links.values())
+    return [device for region in state.regions for device in region.devices if device.node_path in linked]
+
+
 def converge(system: System, layout: Layout, pause: Pause) -> Outcome:
     """Load the drivers, wait for the regions, make the devices, give them links, owners and modes.
 
@@ -94,12 +113,8 @@ def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
     """
     state = read_state(system)
     actions = plan_removal(layouts, state)
-    linked = set(state.links.values())
-    refuse_in_use(
-        system,
-        [action.device for action in actions if isinstance(action, Destroy)]
-        + [device for region in state.regions for device in region.devices if device.node_path in linked],
-    )
+    destroyed = [action.device for action in actions if isinstance(action, Destroy)]
+    refuse_in_use(system, [*destroyed, *_linked(state)])
     texts = [action.text for action in actions]
     if system.read(RULES) is not None:
         texts.append(f"remove {RULES}")

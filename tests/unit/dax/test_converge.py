@@ -16,6 +16,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._dax.apply import 
     Outcome,
     converge,
     preview,
+    preview_reboot,
     remove,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._dax.nodes import found_devices, node_faults
@@ -178,6 +179,21 @@ def test_removal_stops_for_a_tenant_also_where_the_file_of_the_layout_is_gone(bu
     assert len(kernel.writes) == before and "/run/udev/rules.d/61-carveout.rules" in kernel.files
     kernel.open_files.clear()
     assert remove(kernel, [], dry_run=False).actions == ("remove /run/udev/rules.d/61-carveout.rules",)
+
+
+def test_a_reboot_is_not_for_nothing_and_takes_nothing_from_tenants(build: Any) -> None:
+    there = build.layout([REGION], [build.device("old", REGION)])
+    kernel = build.kernel(there)
+    run(kernel, there)
+    kernel.open_files["/proc/77/fd/3"] = "/dev/dax0.1"
+    other = build.layout([Range(8 * GIB, 9 * GIB)], [build.device("vm", Range(8 * GIB, 9 * GIB))])
+    with pytest.raises(NotPossible, match=r"/dev/dax0.1 is in use by"):
+        preview_reboot(kernel, other)
+    kernel.open_files.clear()
+    assert preview_reboot(kernel, other).actions[-1] == "after the reboot: bind vm to device_dax"
+    wrong = build.layout([REGION], [build.device("vm", REGION, owner="nobody-here")])
+    with pytest.raises(NotPossible, match="the user 'nobody-here' does not exist on this host"):
+        preview_reboot(kernel, wrong)
 
 
 def test_accounts_that_do_not_exist_stop_it_before_any_change(build: Any) -> None:

@@ -175,6 +175,8 @@ class RealSystem:
             done = subprocess.run(
                 list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False,
                 encoding="utf-8", errors="backslashreplace",
+                # who became root by su has a user's PATH: update-grub then finds no grub-mkconfig
+                env={**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"},
             )  # fmt: skip
         except OSError as error:
             return Completed(127, "", f"{argv[0]}: {error.strerror}")

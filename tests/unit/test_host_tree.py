@@ -291,6 +291,12 @@ def test_real_sysctls_and_endless_files_are_read(tmp_path: Path) -> None:
     assert text.encode("utf-8", "surrogateescape") == bytes(range(256)) + b"\r\n\r"
 
 
+def test_programs_of_root_are_found_with_the_path_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    done = RealSystem().run(["sh", "-c", "echo $PATH; printf '\\351'"])
+    assert done.stdout == "/usr/bin:/bin:/usr/sbin:/sbin\n\\xe9"
+
+
 def test_bytes_that_are_no_text(tree: Path) -> None:
     put(tree, "/proc/cmdline", b"a=\xff b=\x1b[31m c=\xc3\xa9\n")
     put(tree, "/proc/iomem", b"00000000-00000fff : \x9b\xff\n")

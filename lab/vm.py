@@ -230,16 +230,18 @@ class Vm:
                 self._progress.step(f"{self.name} is off")
                 return
             way = self.access()
-            asked = way.answers(5.0) and _succeeds(
-                [
-                    *way.ssh("-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
-                    "systemctl",
-                    "--no-block",
-                    "poweroff",
-                ]
-            )
+            asked = way.answers(5.0)
             if asked:
+                # The login may end before its command has: what counts is whether the machine goes off.
                 self._progress.step(f"{self.name} shuts down")
+                _succeeds(
+                    [
+                        *way.ssh("-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
+                        "systemctl",
+                        "--no-block",
+                        "poweroff",
+                    ]
+                )
             if not (asked and _until(lambda: self.pid() is None, _POWER_OFF_LIMIT)):
                 self._progress.step(f"{self.name} does not shut down by itself: cutting its power")
                 self._kill()

@@ -105,8 +105,8 @@ def test_check_mode_predicts_what_is_then_done_and_touches_nothing(root: Path, r
     predicted = run(arguments=OURS, _ansible_check_mode=True, _ansible_diff=True)
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == files
     done = run(arguments=OURS, _ansible_diff=True)
-    predicted.pop("invocation")
-    done.pop("invocation")
+    for answer in (predicted, done):
+        answer.pop("invocation", None)  # newer releases of ansible-core leave it out
     assert predicted == done
     drop_in, entry = done["diff"]
     assert drop_in["before"] == ""

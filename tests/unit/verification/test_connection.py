@@ -77,5 +77,5 @@ def test_local() -> None:
 def test_what_testinfra_cannot_do_itself_is_left_to_ansible() -> None:
     assert needs_ansible(connection("ssh", "su")) is True
     assert needs_ansible(connection("ssh", "sudo", ansible_become_pass="x")) is True
-    assert needs_ansible(connection("paramiko_ssh")) is True
+    assert needs_ansible(connection("psrp")) is True
     assert needs_ansible(connection("local")) is False

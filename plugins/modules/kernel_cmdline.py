@@ -18,7 +18,7 @@ description:
     change on the way (single quotes, backslashes, double quotes other than around a whole argument
     with blanks) is refused before anything is written.
   - Arguments of others are never rewritten, reordered or dropped. Where they are not the same after the menu was
-    generated, or ours are not there as one unbroken run, the drop-in is put back as it was and the module fails.
+    generated, or ours are not there as one unbroken run, drop-in and menu are put back and the module fails.
   - The drop-in is edited through augeas, which also has to be able to read C(/etc/default/grub) and the other drop-ins.
     What counts is never these files, but the generated entry and C(/proc/cmdline).
   - Does not reboot; RV(reboot_required) tells whether the running kernel still has other arguments.

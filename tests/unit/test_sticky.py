@@ -279,3 +279,36 @@ def test_pools_of_unchanged_size_stay_where_everything_fits(old: dict[str, str],
         assert after is before
     # In 16 GiB three pools of whole GiB always fit beside those that stay, in pieces if they must.
     assert told == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arguments": ("memmap=1G%4G-1+2", "init=/bin/sh")},
+        {"arguments": ("memmap=3G%4G-1+2",)},
+        {"devices": ()},
+        {"device": {"owner": "nobody"}},
+        {"device": {"mode": "0666"}},
+        {"device": {"extents": (Range(4 * GIB, 4 * GIB + 4 * MIB),)}},
+    ],
+)
+def test_a_committed_layout_that_does_not_answer_its_plan_is_planned_anew(changes: dict[str, Any]) -> None:
+    """It comes from the host: nothing in it is believed that the plan does not say."""
+    plan = validated_plan(
+        {
+            "version": 1,
+            "kernel": {"memory": "1GiB"},
+            "pools": {
+                "a": {"mechanism": "dax", "nodes": {0: "1GiB"}, "devices": [{"name": "x", "size": "2MiB"}]}
+            },
+        }
+    )
+    machine = HOST
+    good = make_layout(plan, machine)
+    assert make_layout(plan, machine, good) is good
+    changes = dict(changes)
+    if "device" in changes:
+        changes["devices"] = (dataclasses.replace(good.devices[0], **changes.pop("device")),)
+    bad = dataclasses.replace(good, **changes)
+    assert bad.id != good.id
+    assert make_layout(plan, machine, bad).id == good.id

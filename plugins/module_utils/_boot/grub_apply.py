@@ -8,13 +8,13 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._errors import CarveoutError
 from .._system import System
 from . import grub_files
 from .change import Change, check_arguments, plan_change
-from .grub import read_loader
+from .grub import MENU, read_loader
 from .grub_encode import VARIABLE
 from .grub_files import DROP_IN
 from .state import LoaderState
@@ -36,12 +36,12 @@ def apply(system: System, augeas: Any, change: Change) -> LoaderState:
     """Make the change, generate the menu and read it back; the new state.
 
     Where the menu cannot be generated, or the entry that boots next then holds anything else than
-    the arguments of others as they were and ours, the drop-in is put back as it was, the menu
-    generated once more, and :class:`CarveoutError` raised.
+    the arguments of others as they were and ours, drop-in and menu are put back byte for byte, and
+    :class:`CarveoutError` is raised.
     """
     if not change.changed:
         return change.state
-    before = change.state.drop_in_text
+    kept = _keep(system, change)
     problem = ""
     try:
         _put(system, change.text)
@@ -52,11 +52,11 @@ def apply(system: System, augeas: Any, change: Change) -> LoaderState:
         problem = f"{error.filename}: {error.strerror}"
     except BaseException:
         # whatever it was, the host must not be left with an entry that nobody has looked at
-        _restore(system, change.state, before)
+        _restore(system, kept)
         raise
     if not problem:
         return after
-    raise CarveoutError.of("boot", "boot-change-failed", problem + _restore(system, change.state, before))
+    raise CarveoutError.of("boot", "boot-change-failed", problem + _restore(system, kept))
 
 
 def _put(system: System, text: str | None) -> None:
@@ -102,13 +102,25 @@ def _later_assignments(system: System, augeas: Any) -> list[tuple[str, int]]:
     return found
 
 
-def _restore(system: System, state: LoaderState, before: str | None) -> str:
-    """Put the drop-in back as it was; what to tell about it."""
+class _Kept(NamedTuple):
+    """The drop-in and the menu as they were; a menu that others' edits have not reached yet stays so."""
+
+    drop_in: str | None
+    menu: str | None
+    menu_mode: int
+
+
+def _keep(system: System, change: Change) -> _Kept:
+    stat = system.stat(MENU)
+    return _Kept(change.state.drop_in_text, system.read(MENU), stat.mode & 0o7777 if stat else 0o600)
+
+
+def _restore(system: System, kept: _Kept) -> str:
+    """Put drop-in and menu back as they were; what to tell about it."""
     try:
-        _put(system, before)
+        _put(system, kept.drop_in)
+        if kept.menu is not None:
+            system.write(MENU, kept.menu, kept.menu_mode)
     except OSError as error:
-        return f". {DROP_IN} could not be put back as it was: {error.strerror}"
-    problem = _regenerate(system, state)
-    if problem:
-        return f". {DROP_IN} was put back as it was, but from that the menu cannot be generated either: {problem}"
-    return f". {DROP_IN} was put back as it was and the menu generated from it again"
+        return f". {error.filename or DROP_IN} could not be put back as it was: {error.strerror}"
+    return f". {DROP_IN} and {MENU} were put back as they were"

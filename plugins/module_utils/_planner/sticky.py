@@ -10,14 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from .._arguments import parse
 from .._host.model import Host
-from .._layout import Layout
+from .._layout import Device, Layout
 from .._mechanisms import MECHANISMS
 from .._model.e820 import apply_arguments
 from .._model.kaslr import placement
-from .._ranges import Range
+from .._model.sections import ram_of
+from .._ranges import Range, RangeSet
 from .nodes import NodePlan
-from .plan import Plan
+from .plan import DevicePlan, Plan
+
+#: Names of all arguments that layouts of this and earlier versions hold.
+_OWN_ARGUMENTS = frozenset({"memmap", "dax_hmem.region_idle", "nokaslr"})
 
 
 def still_satisfies(layout: Layout, plan: Plan, host: Host, nodes: Sequence[NodePlan]) -> bool:
@@ -27,6 +32,8 @@ def still_satisfies(layout: Layout, plan: Plan, host: Host, nodes: Sequence[Node
     """
     if json.dumps(layout.plan, sort_keys=True) != json.dumps(plan.source, sort_keys=True):
         return False
+    if not _answers(layout, plan, nodes):
+        return False
     for node in nodes:
         ranges = [r.range for r in layout.reservations if r.node == node.node]
         if any(not node.free.contains(r) for r in ranges) or sum(r.size for r in ranges) > node.budget:
@@ -34,12 +41,49 @@ def still_satisfies(layout: Layout, plan: Plan, host: Host, nodes: Sequence[Node
     if any(r.mechanism not in MECHANISMS for r in layout.reservations):
         return False
     tokens = [*host.foreign_tokens, *layout.arguments]
+    before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
     after = apply_arguments(host.firmware_map, tokens).entries
     ranges = [r.range for r in layout.reservations]
+    if ram_of(before).subtract(ram_of(after)) != RangeSet(ranges):
+        return False
     return not placement(tokens).collisions(ranges) and all(
         any(e.type == MECHANISMS[r.mechanism].TYPE and Range(e.start, e.end).contains(r.range) for e in after)
         for r in layout.reservations
     )
+
+
+def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan]) -> bool:
+    """Whether the layout, which comes from the host, is one that this planner could have made of the plan."""
+    if any(parse(argument).name not in _OWN_ARGUMENTS for argument in layout.arguments):
+        return False
+    places = {(r.pool, r.node) for r in layout.reservations}
+    if places != {(demand.pool, node.node) for node in nodes for demand in node.demands}:
+        return False
+    for node in nodes:
+        for demand in node.demands:
+            pool = node.pools[demand.pool]
+            mine = [r for r in layout.reservations if (r.pool, r.node) == (demand.pool, node.node)]
+            if any(r.mechanism != pool.mechanism or r.align != pool.aligns[node.node] for r in mine):
+                return False
+            if demand.size is not None and sum(r.range.size for r in mine) != demand.size:
+                return False
+    wanted = {d.name: (pool.name, d) for pool in plan.pools for d in pool.devices}
+    return {d.name for d in layout.devices} == set(wanted) and all(
+        _is_device(device, *wanted[device.name], layout) for device in layout.devices
+    )
+
+
+def _is_device(device: Device, pool: str, wish: DevicePlan, layout: Layout) -> bool:
+    if (device.pool, device.node, device.align, device.path) != (pool, wish.node, wish.align, wish.path):
+        return False
+    if (device.owner, device.group, device.mode) != (wish.owner, wish.group, wish.mode):
+        return False
+    if wish.extents:
+        starts = [r.start for r in layout.reservations if (r.pool, r.node) == (pool, wish.node)]
+        return any(
+            device.extents == tuple(Range(s + e.start, s + e.end) for e in wish.extents) for s in starts
+        )
+    return len(device.extents) == 1 and (not isinstance(wish.size, int) or device.size == wish.size)
 
 
 def earlier_extents(layout: Layout | None, pool: str, node: int) -> dict[str, tuple[Range, ...]]:

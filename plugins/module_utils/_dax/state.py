@@ -127,10 +127,11 @@ def read_state(system: System) -> DaxState:
         paths.setdefault(posixpath.dirname(device), []).append(device)
     regions = [_read_region(system, parent, devices) for parent, devices in paths.items()]
     found = [region for region in regions if region is not None]
-    return DaxState(tuple(sorted(found, key=lambda region: (region.start, region.path))), _links(system))
+    return DaxState(tuple(sorted(found, key=lambda region: (region.start, region.path))), read_links(system))
 
 
-def _links(system: System) -> dict[str, str]:
+def read_links(system: System) -> dict[str, str]:
+    """Name to device node of everything in ``/dev/carveout``."""
     links = {}
     for name in system.listdir(LINKS):
         target = system.readlink(f"{LINKS}/{name}")

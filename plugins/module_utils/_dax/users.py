@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from .._errors import NotPossible, Problem
 from .._system import System
-from .state import DaxDevice
+from .state import LINKS, DaxDevice, read_links
 
 
 def refuse_in_use(system: System, devices: Iterable[DaxDevice]) -> None:
@@ -20,8 +20,13 @@ def refuse_in_use(system: System, devices: Iterable[DaxDevice]) -> None:
     nodes = {device.node_path: device.name for device in devices if device.driver and device.node_path}
     if not nodes:
         return
+    names = {node: f"{LINKS}/{name} ({node})" for name, node in read_links(system).items()}
     problems = [
-        Problem("", "dax-in-use", f"{node} is in use by {', '.join(users)}; stop that first")
+        Problem(
+            "",
+            "dax-in-use",
+            f"{names.get(node, node)} is in use by {', '.join(users)}; stop that first",
+        )
         for node, users in sorted(_users(system, list(nodes)).items())
     ]
     if problems:

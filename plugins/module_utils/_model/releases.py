@@ -12,11 +12,16 @@ from typing import NamedTuple
 
 
 class Difference(NamedTuple):
-    """A behaviour that holds from release ``since`` on (``(major, minor)``)."""
+    """A behaviour that holds from release ``since`` on (``(major, minor)``).
+
+    ``stable`` are branches older than that which got it too, each with the first patch level that
+    has it.
+    """
 
     since: tuple[int, int]
     meaning: str
     source: str
+    stable: tuple[tuple[int, int, int], ...] = ()
 
 
 DIFFERENCES: dict[str, Difference] = {
@@ -37,9 +42,9 @@ DIFFERENCES: dict[str, Difference] = {
     ),
     "efi-stub-minds-memmap": Difference(
         (6, 10),
-        "the EFI stub does not randomise the kernel's physical place where memmap= is on the command line; "
-        "stable releases of 6.1 and 6.6 have it too",
-        "15aa8fb852f9 x86/efistub: Omit physical KASLR when memory reservations exist",
+        "the EFI stub does not randomise the kernel's physical place where memmap= is on the command line",
+        "15aa8fb852f9 x86/efistub: Omit physical KASLR when memory reservations exist; 6.1.93 by its change log",
+        ((6, 1, 93),),
     ),
     "soft-reserved-not-in-iomem": Difference(
         (7, 0),
@@ -48,7 +53,7 @@ DIFFERENCES: dict[str, Difference] = {
     ),
 }
 
-_RELEASE = re.compile(r"(\d+)\.(\d+)")
+_RELEASE = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
 
 
 def version(release: str) -> tuple[int, int] | None:
@@ -58,6 +63,16 @@ def version(release: str) -> tuple[int, int] | None:
 
 
 def has(release: str, difference: str) -> bool:
-    """Whether a release behaves as the row says; an unreadable release counts as the newest."""
-    found = version(release)
-    return found is None or found >= DIFFERENCES[difference].since
+    """Whether a release behaves as the row says; an unreadable release counts as the newest.
+
+    Distributions whose releases do not tell the patch level (Debian's 6.1.0-50-amd64) count as the
+    first of their branch: what only its later ones have is not relied on.
+    """
+    match = _RELEASE.match(release)
+    if match is None:
+        return True
+    major, minor, patch = (int(part or 0) for part in match.groups())
+    row = DIFFERENCES[difference]
+    return (major, minor) >= row.since or any(
+        branch[:2] == (major, minor) and patch >= branch[2] for branch in row.stable
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from .._arguments import LAYOUT_ARGUMENT, parse, split, without_sequence
@@ -76,7 +77,7 @@ class Host:
         """The release that boots next; the running one where that is unknown."""
         return self.kernel_default or self.kernel_running
 
-    @property
+    @cached_property
     def usable(self) -> RangeSet:
         """RAM as the firmware reports it."""
         return RangeSet((e.start, e.end) for e in self.firmware_map if e.type == RAM)
@@ -84,19 +85,37 @@ class Host:
     @property
     def nodes(self) -> list[int]:
         """Nodes that own usable RAM, in order."""
-        return [node for node in sorted({r.node for r in self.node_ranges}) if self.node_usable(node)]
+        return [node for node, (_span, usable) in self._by_node.items() if usable]
 
     def node_span(self, node: int) -> RangeSet:
-        return RangeSet((r.start, r.end) for r in self.node_ranges if r.node == node)
+        return self._by_node.get(node, _NOTHING)[0]
 
     def node_usable(self, node: int) -> RangeSet:
         """Firmware-usable RAM of a node."""
-        return self.usable.intersect(self.node_span(node))
+        return self._by_node.get(node, _NOTHING)[1]
 
     @property
     def foreign_tokens(self) -> list[str]:
         """The command line of the next boot without the run of arguments that is ours."""
+        return list(self._foreign_tokens)
+
+    # A planner asks for these again and again; on a host of 200 map entries they cost more than planning.
+
+    @cached_property
+    def _by_node(self) -> dict[int, tuple[RangeSet, RangeSet]]:
+        """By node, in order: its span, and the usable RAM in it."""
+        spans = {
+            node: RangeSet((r.start, r.end) for r in self.node_ranges if r.node == node)
+            for node in sorted({r.node for r in self.node_ranges})
+        }
+        return {node: (span, self.usable.intersect(span)) for node, span in spans.items()}
+
+    @cached_property
+    def _foreign_tokens(self) -> tuple[str, ...]:
         tokens = list(self.boot_arguments) if self.boot_arguments is not None else split(self.cmdline)
         for layout in self.layouts.values():
             tokens = without_sequence(tokens, [str(a) for a in layout.get("kernel_arguments", [])])
-        return [token for token in tokens if parse(token).name != LAYOUT_ARGUMENT]
+        return tuple(token for token in tokens if parse(token).name != LAYOUT_ARGUMENT)
+
+
+_NOTHING = (RangeSet(), RangeSet())

@@ -40,15 +40,10 @@ requirements:
   - root
   - Linux 5.10 or later with C(CONFIG_DEV_DAX_HMEM), C(udevadm) and C(modprobe)
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and return changed status prediction without modifying the host.
   diff_mode:
-    support: full
     description: Returns the devices before and after.
-  idempotent:
-    support: full
-    description: A second run with the same layout changes nothing.
+extends_documentation_fragment:
+  - carveout.memory.attributes
 seealso:
   - module: carveout.memory.memory_plan
   - module: carveout.memory.host_files

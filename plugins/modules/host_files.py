@@ -55,15 +55,10 @@ requirements:
   - systemd
   - Python 3.9 or later at C(/usr/bin/python3)
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and return changed status prediction without modifying the host.
   diff_mode:
-    support: full
     description: Returns each file before and after; of the program the checksum.
-  idempotent:
-    support: full
-    description: A second run with the same options changes nothing.
+extends_documentation_fragment:
+  - carveout.memory.attributes
 seealso:
   - module: carveout.memory.dax_devices
   - module: carveout.memory.kernel_cmdline

@@ -23,18 +23,10 @@ requirements:
   - root
   - Linux on x86_64 with C(CONFIG_FIRMWARE_MEMMAP)
   - python3-augeas, to tell the file and line of foreign memory arguments
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and return changed status prediction without modifying the host.
-  diff_mode:
-    support: none
-    description: Nothing is changed, so there is nothing to show.
-  idempotent:
-    support: full
-    description: Nothing is changed.
+extends_documentation_fragment:
+  - carveout.memory.attributes.reads
 notes:
-  - Where the Python interpreter that Ansible uses has no augeas, but C(/usr/bin/python3) has, the module runs itself
+  - Where the Python interpreter that Ansible uses has no augeas, but the distribution's own has, the module runs itself
     again with that one.
 seealso:
   - module: carveout.memory.memory_plan
@@ -133,7 +125,6 @@ problems:
 """
 
 import os
-import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import (
@@ -143,22 +134,13 @@ from ansible.module_utils.common.respawn import (
 )
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
-from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import open_augeas
+from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import (
+    SYSTEM_PYTHONS,
+    open_augeas,
+)
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_to_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.tree import read_host
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
-
-# the distribution's interpreter, which the package python3-augeas is for
-SYSTEM_PYTHON = "/usr/bin/python3"
-
-
-def respawn_for_augeas() -> None:
-    """Run again with the distribution's interpreter, which does not return, where that one has augeas."""
-    if has_respawned() or os.path.realpath(sys.executable) == os.path.realpath(SYSTEM_PYTHON):
-        return
-    interpreter = probe_interpreters_for_module([SYSTEM_PYTHON], "augeas")
-    if interpreter:
-        respawn_module(interpreter)
 
 
 def main() -> None:
@@ -169,8 +151,10 @@ def main() -> None:
             problems=[],
         )
     augeas = open_augeas()
-    if augeas is None:
-        respawn_for_augeas()
+    if augeas is None and not has_respawned():
+        interpreter = probe_interpreters_for_module(SYSTEM_PYTHONS, "augeas")
+        if interpreter:
+            respawn_module(interpreter)
     try:
         host = read_host(RealSystem(), augeas=augeas, machine=os.uname().machine)
     except CarveoutError as error:

@@ -42,14 +42,11 @@ requirements:
   - GRUB with C(/etc/default/grub), C(/etc/default/grub.d) and C(/boot/grub/grub.cfg), as the Debian family has it
 attributes:
   check_mode:
-    support: full
     description: Predicts the drop-in and the boot entry without touching the host.
   diff_mode:
-    support: full
     description: Returns the drop-in and the command line of the boot entry, one argument a line, before and after.
-  idempotent:
-    support: full
-    description: A second run with the same arguments changes nothing.
+extends_documentation_fragment:
+  - carveout.memory.attributes
 seealso:
   - module: carveout.memory.memory_plan
   - module: carveout.memory.dax_devices
@@ -131,10 +128,11 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub import read_loader
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_apply import apply, plan
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
-from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import open_augeas
+from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import (
+    SYSTEM_PYTHONS,
+    open_augeas,
+)
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
-
-INTERPRETERS = ["/usr/bin/python3", "/usr/libexec/platform-python"]
 
 
 def load_augeas(module: AnsibleModule) -> Any:
@@ -145,7 +143,7 @@ def load_augeas(module: AnsibleModule) -> Any:
     augeas = open_augeas()
     if augeas is not None or module.params["state"] == "absent":
         return augeas
-    interpreter = None if has_respawned() else probe_interpreters_for_module(INTERPRETERS, "augeas")
+    interpreter = None if has_respawned() else probe_interpreters_for_module(SYSTEM_PYTHONS, "augeas")
     if interpreter:
         respawn_module(interpreter)
     module.fail_json(

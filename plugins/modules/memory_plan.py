@@ -37,19 +37,14 @@ options:
     type: bool
     default: false
 attributes:
-  check_mode:
-    description: Nothing is ever changed, so check mode makes no difference.
-    support: full
   diff_mode:
     description: Shows the memory map before and after.
     support: full
   idempotent:
     description: The same plan, host and previous layout give the same layout.
-    support: full
-  platform:
-    description: Hosts that can be planned for.
-    support: full
-    platforms: posix
+extends_documentation_fragment:
+  - carveout.memory.attributes.reads
+  - carveout.memory.attributes.controller
 seealso:
   - module: carveout.memory.host_info
   - module: carveout.memory.kernel_cmdline

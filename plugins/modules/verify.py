@@ -35,20 +35,9 @@ options:
       - A path that ends in C(.xml) is the file; any other is a directory that gets one file for each host.
     type: path
     default: ""
-attributes:
-  check_mode:
-    description: Nothing is ever changed, so check mode makes no difference.
-    support: full
-  diff_mode:
-    description: Nothing is ever changed.
-    support: none
-  idempotent:
-    description: Hosts are only read.
-    support: full
-  platform:
-    description: Hosts that can be verified.
-    support: full
-    platforms: posix
+extends_documentation_fragment:
+  - carveout.memory.attributes.reads
+  - carveout.memory.attributes.controller
 seealso:
   - module: carveout.memory.memory_plan
   - module: carveout.memory.host_info

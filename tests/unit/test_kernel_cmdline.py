@@ -153,7 +153,7 @@ def test_without_augeas_another_interpreter_is_looked_for(run: Run, monkeypatch:
     asked: list[Any] = []
     monkeypatch.setattr(kernel_cmdline, "probe_interpreters_for_module", lambda *args: asked.append(args))
     result = run(arguments=OURS)
-    assert asked == [(["/usr/bin/python3", "/usr/libexec/platform-python"], "augeas")]
+    assert asked == [(("/usr/bin/python3", "/usr/libexec/platform-python"), "augeas")]
     assert result["msg"].endswith("install the package python3-augeas")
 
 
@@ -178,7 +178,7 @@ def test_a_missing_lens_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch
 def test_documentation_and_specification_agree() -> None:
     documentation = yaml.safe_load(kernel_cmdline.DOCUMENTATION)
     assert set(documentation["options"]) == {"arguments", "state"}
-    assert set(documentation["attributes"]) == {"check_mode", "diff_mode", "idempotent"}
+    assert documentation["extends_documentation_fragment"] == ["carveout.memory.attributes"]
     returned = set(yaml.safe_load(kernel_cmdline.RETURN))
     assert returned == {"actions", "reboot_required", "boot_arguments", "previous", "problems"}
     for task in yaml.safe_load(kernel_cmdline.EXAMPLES):

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: Interpreters of distributions, which their package python3-augeas is for.
+SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
+
 
 def open_augeas() -> Any:
     """An augeas that has loaded no file and no lens; None where there is none to be had."""

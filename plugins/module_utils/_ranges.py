@@ -59,6 +59,13 @@ class RangeSet:
                 merged.append(Range(start, end))
         self._ranges: tuple[Range, ...] = tuple(merged)
 
+    @classmethod
+    def _of(cls, ranges: Iterable[Range]) -> RangeSet:
+        """A set of ranges that are known to be in order, not empty, and not to touch."""
+        new = cls.__new__(cls)
+        new._ranges = tuple(ranges)
+        return new
+
     def __iter__(self) -> Iterator[Range]:
         return iter(self._ranges)
 
@@ -80,7 +87,7 @@ class RangeSet:
     @property
     def size(self) -> int:
         """Bytes in the set."""
-        return sum(part.size for part in self._ranges)
+        return sum([end - start for start, end in self._ranges])
 
     def union(self, other: Iterable[tuple[int, int]]) -> RangeSet:
         return RangeSet([*self._ranges, *other])
@@ -91,37 +98,51 @@ class RangeSet:
         result = []
         i = j = 0
         while i < len(left) and j < len(right):
-            start = max(left[i].start, right[j].start)
-            end = min(left[i].end, right[j].end)
-            if start < end:
-                result.append((start, end))
-            if left[i].end < right[j].end:
+            left_start, left_end = left[i]
+            right_start, right_end = right[j]
+            start = left_start if left_start > right_start else right_start
+            if left_end < right_end:
+                end = left_end
                 i += 1
             else:
+                end = right_end
                 j += 1
-        return RangeSet(result)
+            if start < end:
+                result.append(Range(start, end))
+        # Neighbours in the result do not touch: there is a gap between them in one of the two.
+        return RangeSet._of(result)
 
     def subtract(self, other: Iterable[tuple[int, int]]) -> RangeSet:
         right = other._ranges if isinstance(other, RangeSet) else RangeSet(other)._ranges
+        if not right:
+            return self
         result = []
         j = 0
         for part in self._ranges:
-            position = part.start
-            while j < len(right) and right[j].end <= position:
+            position, end = part
+            while j < len(right) and right[j][1] <= position:
                 j += 1
+            if j == len(right) or right[j][0] >= end:
+                result.append(part)
+                continue
             k = j
-            while k < len(right) and right[k].start < part.end:
-                if right[k].start > position:
-                    result.append((position, right[k].start))
-                position = max(position, right[k].end)
+            while k < len(right) and right[k][0] < end:
+                if right[k][0] > position:
+                    result.append(Range(position, right[k][0]))
+                position = right[k][1]
                 k += 1
-            if position < part.end:
-                result.append((position, part.end))
-        return RangeSet(result)
+            if position < end:
+                result.append(Range(position, end))
+        return RangeSet._of(result)
 
     def align_inward(self, align: int) -> RangeSet:
         """Each range shrunk to multiples of ``align``; ranges that vanish are dropped."""
-        return RangeSet(part.align_inward(align) for part in self._ranges)
+        result = []
+        for start, end in self._ranges:
+            first, last = -(-start // align) * align, end // align * align
+            if first < last:
+                result.append(Range(first, last))
+        return RangeSet._of(result)
 
     def align_outward(self, align: int) -> RangeSet:
         """Each range grown to multiples of ``align``: the units of ``align`` it touches."""
@@ -129,7 +150,11 @@ class RangeSet:
 
     def contains(self, wanted: Range) -> bool:
         """True where every byte of ``wanted`` is in the set."""
-        return wanted.size == 0 or any(part.contains(wanted) for part in self._ranges)
+        start, end = wanted
+        if end <= start:
+            return True
+        return any(first <= start and end <= last for first, last in self._ranges)
 
     def overlaps(self, wanted: Range) -> bool:
-        return any(part.overlaps(wanted) for part in self._ranges)
+        start, end = wanted
+        return any(start < last and first < end and start < end for first, last in self._ranges)

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ._arguments import LAYOUT_ARGUMENT
@@ -147,7 +148,7 @@ class Layout:
             "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
         }  # fmt: skip
 
-    @property
+    @cached_property
     def id(self) -> str:
         """16 hexadecimal digits of SHA-256 over the content and the arguments without the ID."""
         content = dict(self._content(), kernel_arguments=list(self.arguments))

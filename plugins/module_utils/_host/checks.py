@@ -102,6 +102,15 @@ def span(value: Any, path: str) -> list[int]:
     return value
 
 
+def triple(value: Any, path: str, index: int, expected: str) -> tuple[int, int, int]:
+    """Three integers; maps are made of them, so this says its place only where it has to."""
+    if type(value) is list and len(value) == 3:
+        first, second, third = value
+        if type(first) is int and type(second) is int and type(third) is int:
+            return first, second, third
+    refuse(f"{path}[{index}]", expected, value)
+
+
 def numbers(value: Any, path: str, limit: int, key: re.Pattern[str]) -> Mapping[str, int]:
     """An object of plain numbers."""
     return mapping(value, path, limit, key, integer)

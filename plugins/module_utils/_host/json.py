@@ -112,9 +112,7 @@ def _map(value: Any) -> tuple[MapEntry, ...]:
     found = []
     previous = 0
     for i, entry in enumerate(checks.array(value, "firmware.map", MAX_ENTRIES)):
-        if type(entry) is not list or len(entry) != 3 or [type(n) for n in entry] != [int, int, int]:
-            checks.refuse(f"firmware.map[{i}]", "[start, end, type]", entry)
-        start, end, kind = entry
+        start, end, kind = checks.triple(entry, "firmware.map", i, "[start, end, type]")
         if not 0 <= start < end <= U64 or not 0 < kind < 1 << 32:
             raise InvalidInput.of(
                 f"firmware.map[{i}]",
@@ -133,9 +131,7 @@ def _map(value: Any) -> tuple[MapEntry, ...]:
 def _node_ranges(value: Any, firmware_map: tuple[MapEntry, ...]) -> tuple[NodeRange, ...]:
     found = []
     for i, part in enumerate(checks.array(value, "firmware.srat", 4 * _NODES)):
-        if type(part) is not list or len(part) != 3 or [type(n) for n in part] != [int, int, int]:
-            checks.refuse(f"firmware.srat[{i}]", "[node, start, end]", part)
-        node, start, end = part
+        node, start, end = checks.triple(part, "firmware.srat", i, "[node, start, end]")
         if not 0 <= node < _NODES or not 0 <= start < end <= U64:
             raise InvalidInput.of(
                 f"firmware.srat[{i}]", "host-invalid", f"[{start}, {end}) of node {node} is no range of bytes"

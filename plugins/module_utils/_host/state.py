@@ -40,15 +40,22 @@ def check_state(value: Any) -> dict[str, Any]:
 
 
 def _iomem(value: Any, path: str) -> None:
+    seen: set[str] = set()
     for i, line in enumerate(checks.array(value, path, 50_000)):
         if (
             type(line) is not list
-            or [type(part) for part in line] != [int, int, str, int]
+            or len(line) != 4
+            or type(line[0]) is not int
+            or type(line[1]) is not int
+            or type(line[2]) is not str
+            or type(line[3]) is not int
             or not 0 <= line[0] < line[1] <= U64
             or not 0 <= line[3] <= 32
         ):
             checks.refuse(f"{path}[{i}]", "[start, end, name, depth]", line)
-        checks.text(line[2], f"{path}[{i}][2]")
+        if line[2] not in seen:
+            # a thousand lines have a dozen names
+            seen.add(checks.text(line[2], f"{path}[{i}][2]"))
 
 
 def _meminfo(value: Any, path: str) -> None:

@@ -25,6 +25,11 @@ class Difference(NamedTuple):
 
 
 DIFFERENCES: dict[str, Difference] = {
+    "dmem-second-posting": Difference(
+        (5, 10),
+        "a kernel with dmemfs has room for 85 regions instead of 93, and a region may be larger than 128 GiB",
+        "dmemfs patches, second posting (7 December 2020, on 5.10-rc3); OpenCloudOS 5.4 has the first form",
+    ),
     "memmap-soft-reserved-dax": Difference(
         (5, 10),
         "every soft-reserved range becomes a DAX region that can be divided",
@@ -45,6 +50,17 @@ DIFFERENCES: dict[str, Difference] = {
         "the EFI stub does not randomise the kernel's physical place where memmap= is on the command line",
         "15aa8fb852f9 x86/efistub: Omit physical KASLR when memory reservations exist; 6.1.93 by its change log",
         ((6, 1, 93),),
+    ),
+    "reserved-kern-is-no-ram": Difference(
+        (7, 0),
+        "memory of type 128 is no RAM, and what a boot loader hands over is no range of its own in /proc/iomem",
+        "arch/x86/kernel/e820.c of 7.2: no E820_TYPE_RESERVED_KERN, no e820__reserve_setup_data",
+    ),
+    "numbers-saturate": Difference(
+        (7, 0),
+        "a number past 64 bits counts as the largest one instead of wrapping; a suffix without a number is "
+        "not read",
+        "lib/kstrtox.c and lib/cmdline.c of 7.2: _parse_integer_limit, memparse",
     ),
     "soft-reserved-not-in-iomem": Difference(
         (7, 0),

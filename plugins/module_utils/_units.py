@@ -33,11 +33,13 @@ _PLAN_UNITS = {"": 1, "B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _PLAN_SIZE = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,9}))?\s?([A-Za-z]*)")
 
 
-def strtoull(text: str) -> tuple[int, str]:
+def strtoull(text: str, saturate: bool = False) -> tuple[int, str]:
     """Parse as the kernel's ``simple_strtoull`` with base 0 does: ``(value, rest)``.
 
     ``0x`` before a digit is hexadecimal, another leading ``0`` octal. Where nothing parses the value
-    is 0 and the rest is the whole text. Values wrap at 64 bits (lib/vsprintf.c, simple_strtoull).
+    is 0 and the rest is the whole text. Values wrap at 64 bits, or, with ``saturate``, stay at the
+    largest number as in kernels with the row ``numbers-saturate`` (lib/kstrtox.c,
+    _parse_integer_limit).
     """
     if _HEXADECIMAL.match(text):
         base, digits, position = 16, "0123456789abcdef", 2
@@ -50,23 +52,30 @@ def strtoull(text: str) -> tuple[int, str]:
         digit = digits.find(text[position].lower())
         if digit < 0:
             break
-        value = (value * base + digit) % U64
+        value = value * base + digit
+        if value >= U64:
+            value = U64 - 1 if saturate else value % U64
         position += 1
     return value, text[position:]
 
 
-def memparse(text: str) -> tuple[int, str]:
+def memparse(text: str, saturate: bool = False) -> tuple[int, str]:
     """Parse a number with an optional suffix K M G T P E as the kernel's ``memparse`` does.
 
     Returns ``(bytes, rest)``; where no number stands the value is 0 and the rest is the text
-    (lib/cmdline.c, memparse). In a hexadecimal number a trailing ``E`` is a digit.
+    (lib/cmdline.c, memparse). In a hexadecimal number a trailing ``E`` is a digit. What exceeds 64
+    bits wraps, and a suffix counts as read even where no digit stands before it; with ``saturate``
+    (kernels with the row ``numbers-saturate``) it stays at the largest number, and such a suffix is
+    not read.
     """
-    value, rest = strtoull(text)
+    value, rest = strtoull(text, saturate)
     shift = _SUFFIX_SHIFT.get(rest[:1])
-    if shift is None:
+    if shift is None or (saturate and rest == text):
         return value, rest
-    # A suffix is taken even where no digit was read; the value stays 0.
-    return (value << shift) % U64, rest[1:]
+    value <<= shift
+    if value >= U64:
+        value = U64 - 1 if saturate else value % U64
+    return value, rest[1:]
 
 
 def parse_size(text: object) -> int:

@@ -173,7 +173,9 @@ def test_firmware_with_overlaps_and_shreds() -> None:
     shreds = [MapEntry(8, 12, 1), MapEntry(0, 8, 1), MapEntry(4, 6, 2), MapEntry(12, 16, 1)]
     assert apply_arguments(shreds, []).entries == ((0, 4, 1), (4, 6, 2), (6, 16, 1))
     assert apply_arguments([MapEntry(0, 8, 1)], []).entries == ((0, 8, 1),)
-    assert apply_arguments([], ["mem=0"]).entries == ()
+    assert apply_arguments([], ["quiet"]).entries == ()
+    with pytest.raises(NotPossible):
+        apply_arguments([], ["mem=0"])
 
 
 def number(words: str) -> int:

@@ -3,24 +3,30 @@
 """The e820 table as the kernel keeps it, and what ``memmap=`` and ``mem=`` do to it.
 
 Follows arch/x86/kernel/e820.c (e820__range_add, __e820__range_update, e820__range_remove,
-e820__update_table, parse_memmap_one, parse_memopt), which is the same from 5.10 to 6.12.
+e820__update_table, parse_memmap_one, parse_memopt): rewritten in 7.x, but what it computes is the
+same from 5.10 to 7.2. What differs is how numbers are read.
 
 This module util is PRIVATE to the collection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .._arguments import iterate
+from .._arguments import Argument, iterate
 from .._errors import NotPossible
 from .._host.model import ACPI, PRAM, RAM, RESERVED, SOFT_RESERVED, MapEntry
 from .._units import U64, memparse, strtoull
+from .releases import has
 
 _ULLONG_MAX = U64 - 1
 #: Types whose neighbours are never merged (e820_nomerge).
 _NO_MERGE = (PRAM, SOFT_RESERVED)
+#: E820_MAX_ENTRIES where a kernel has room for 1024 nodes (CONFIG_NODES_SHIFT=10, as distributions have
+#: it): 128 + 3 * 1024 (arch/x86/include/asm/e820/types.h).
+MAX_ENTRIES = 3200
 _ADDED_TYPE = {"@": RAM, "#": ACPI, "$": RESERVED, "!": PRAM}
 
 
@@ -41,22 +47,31 @@ class Ignored:
 
 @dataclass(frozen=True)
 class KernelMap:
-    """The table after the arguments, and what was ignored on the way."""
+    """The table after the arguments, what was ignored on the way, and whether it ran full."""
 
     entries: tuple[MapEntry, ...]
     ignored: tuple[Ignored, ...]
+    overflowed: bool = False
 
 
 class Table:
     """An e820 table under change; entries may overlap until :meth:`update`."""
 
-    def __init__(self, entries: Iterable[MapEntry]) -> None:
-        self._entries = [_Entry(e.start, e.end - e.start, e.type) for e in entries]
+    def __init__(self, entries: Iterable[MapEntry], limit: int = MAX_ENTRIES) -> None:
+        self._limit = limit
+        self._entries: list[_Entry] = []
+        #: Whether an entry was dropped because the table was full.
+        self.overflowed = False
+        for entry in entries:
+            self.add(entry.start, entry.end - entry.start, entry.type)
 
     def clear(self) -> None:
         self._entries.clear()
 
     def add(self, start: int, size: int, kind: int) -> None:
+        if len(self._entries) >= self._limit:
+            self.overflowed = True
+            return
         self._entries.append(_Entry(start, size, kind & 0xFFFFFFFF))
 
     def convert(self, start: int, size: int, old: int, new: int) -> None:
@@ -69,7 +84,7 @@ class Table:
             index += 1
             if entry.type != old:
                 continue
-            entry_end = entry.addr + entry.size
+            entry_end = (entry.addr + entry.size) % U64
             if entry.addr >= start and entry_end <= end:
                 entry.type = new
                 continue
@@ -95,7 +110,7 @@ class Table:
             index += 1
             if old is not None and entry.type != old:
                 continue
-            entry_end = entry.addr + entry.size
+            entry_end = (entry.addr + entry.size) % U64
             if entry.addr >= start and entry_end <= end:
                 entry.addr = entry.size = entry.type = 0
                 continue
@@ -137,6 +152,9 @@ class Table:
                 continue
             if last_type and address > last_start:
                 result.append(_Entry(last_start, address - last_start, last_type))
+                if len(result) >= self._limit:
+                    self.overflowed = True
+                    break
             if kind:
                 last_start = address
             last_type = kind
@@ -147,82 +165,116 @@ class Table:
         return tuple(MapEntry(e.addr, e.addr + e.size, e.type) for e in self._entries)
 
 
-def apply_arguments(firmware: Sequence[MapEntry], tokens: Iterable[str]) -> KernelMap:
+def table_limit(host_config: Mapping[str, str]) -> int:
+    """E820_MAX_ENTRIES of a kernel with this configuration (arch/x86/include/asm/e820/types.h)."""
+    shift = host_config.get("CONFIG_NODES_SHIFT", "")
+    return 128 + 3 * (1 << int(shift)) if re.fullmatch(r"[0-9]|10", shift) else MAX_ENTRIES
+
+
+def apply_arguments(
+    firmware: Sequence[MapEntry], tokens: Iterable[str], release: str = "", limit: int = MAX_ENTRIES
+) -> KernelMap:
     """The map that a kernel builds from this firmware map and this command line.
 
-    Raises :class:`NotPossible` (code ``does-not-boot``) where the kernel stops for good.
+    It is the table that the kernel prints as "user:" where an argument changed it, before
+    :func:`~.iomem.late_table` takes the pages that the kernel never uses. Raises
+    :class:`NotPossible` (code ``does-not-boot``) where the kernel stops for good.
     """
-    table = Table(firmware)
+    table = Table(firmware, limit)
     table.update()
-    ignored: list[Ignored] = []
-    changed = False
+    reader = _Reader(table, has(release, "numbers-saturate"))
     for argument in iterate(tokens):
-        if argument.value is None:
-            if argument.name in ("memmap", "mem"):
-                ignored.append(Ignored(argument.text, "it has no value"))
-        elif argument.name == "memmap":
-            for item in argument.value.split(","):
-                reason, touched = _memmap_item(table, item)
-                changed = changed or touched
-                if reason:
-                    ignored.append(Ignored(f"memmap={item}", reason))
+        if argument.name == "memmap":
+            reader.memmap(argument)
         elif argument.name == "mem":
-            size, _ = memparse(argument.value)
-            if size == 0:
-                ignored.append(Ignored(argument.text, "it gives no size"))
-            else:
-                table.remove(size, _ULLONG_MAX - size, RAM)
-                changed = True
-    if changed and not table.update():
+            reader.mem(argument)
+    if reader.changed and not table.update():
         raise NotPossible.of(
             "",
             "does-not-boot",
             "the memory arguments on the command line leave a map of fewer than two ranges, or one past 64 bits: "
             'the kernel stops with "Invalid user supplied memory map" (e820__finish_early_params)',
         )
-    return KernelMap(table.entries(), tuple(ignored))
+    return KernelMap(table.entries(), tuple(reader.ignored), table.overflowed)
 
 
-def _memmap_item(table: Table, item: str) -> tuple[str, bool]:
-    """One item of a list: (why it is ignored or "", whether the table is rebuilt for it)."""
-    if item.startswith("exactmap"):
-        table.clear()
-        return "", True
-    size, rest = memparse(item)
-    if rest == item:
-        return "no size stands at its start", False
-    mark = rest[:1]
-    if mark in _ADDED_TYPE:
-        start, rest = memparse(rest[1:])
-        table.add(start, size, _ADDED_TYPE[mark])
-        return "", True
-    if mark == "%":
-        return _convert_item(table, item, size, rest[1:])
-    table.remove(size, _ULLONG_MAX - size, RAM)
-    return "", True
+class _Reader:
+    """The parsers of ``memmap=`` and ``mem=``, working on a table."""
 
+    def __init__(self, table: Table, saturate: bool) -> None:
+        self.table = table
+        self.saturate = saturate
+        self.ignored: list[Ignored] = []
+        #: The table is rebuilt and printed (``userdef`` in the source).
+        self.changed = False
 
-def _convert_item(table: Table, item: str, size: int, text: str) -> tuple[str, bool]:
-    start, rest = memparse(text)
-    old = new = 0
-    if rest[:1] == "-":
-        old, rest = strtoull(rest[1:])
-    if rest[:1] == "+":
-        new, rest = strtoull(rest[1:])
-    if rest:
-        return f"{rest!r} cannot be read", True
-    old, new = old & 0xFFFFFFFF, new & 0xFFFFFFFF
-    if old and new:
-        if old == new:
-            raise NotPossible.of(
-                "",
-                "does-not-boot",
-                f"memmap={item} converts type {old:#x} to itself: the kernel stops there (BUG_ON in "
-                "__e820__range_update) and only a power cycle brings the host back",
-            )
-        table.convert(start, size, old, new)
-    elif new:
-        table.add(start, size, new)
-    else:
-        table.remove(start, size, old or None)
-    return "", True
+    def mem(self, argument: Argument) -> None:
+        if argument.value is None:
+            self.ignored.append(Ignored(argument.text, "it has no value"))
+            return
+        if argument.value == "nopentium":
+            self.ignored.append(Ignored(argument.text, "it is for 32-bit kernels only"))
+            return
+        self.changed = True
+        size, _ = memparse(argument.value, self.saturate)
+        if size == 0:
+            self.ignored.append(Ignored(argument.text, "it gives no size"))
+        else:
+            self._limit_ram(size)
+
+    def memmap(self, argument: Argument) -> None:
+        if argument.value is None:
+            self.ignored.append(Ignored(argument.text, "it has no value"))
+            return
+        for item in argument.value.split(","):
+            reason = self._item(item)
+            if reason:
+                self.ignored.append(Ignored(f"memmap={item}", reason))
+
+    def _limit_ram(self, size: int) -> None:
+        self.table.remove(size, _ULLONG_MAX - size, RAM)
+
+    def _item(self, item: str) -> str:
+        """One item of a list: why it is ignored, or ""."""
+        if item.startswith("exactmap"):
+            self.table.clear()
+            self.changed = True
+            return ""
+        size, rest = memparse(item, self.saturate)
+        if rest == item:
+            return "no size stands at its start"
+        self.changed = True
+        mark = rest[:1]
+        if mark in _ADDED_TYPE:
+            start, _ = memparse(rest[1:], self.saturate)
+            self.table.add(start, size, _ADDED_TYPE[mark])
+            return ""
+        if mark == "%":
+            return self._convert_item(item, size, rest[1:])
+        self._limit_ram(size)
+        return ""
+
+    def _convert_item(self, item: str, size: int, text: str) -> str:
+        start, rest = memparse(text, self.saturate)
+        old = new = 0
+        if rest[:1] == "-":
+            old, rest = strtoull(rest[1:], self.saturate)
+        if rest[:1] == "+":
+            new, rest = strtoull(rest[1:], self.saturate)
+        if rest:
+            return f"{rest!r} cannot be read"
+        old, new = old & 0xFFFFFFFF, new & 0xFFFFFFFF
+        if old and new:
+            if old == new:
+                raise NotPossible.of(
+                    "",
+                    "does-not-boot",
+                    f"memmap={item} converts type {old:#x} to itself: the kernel stops there (BUG_ON in "
+                    "__e820__range_update) and only a power cycle brings the host back",
+                )
+            self.table.convert(start, size, old, new)
+        elif new:
+            self.table.add(start, size, new)
+        else:
+            self.table.remove(start, size, old or None)
+        return ""

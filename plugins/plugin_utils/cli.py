@@ -18,15 +18,21 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import Car
 from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._version import VERSION
 
-from . import cli_check, cli_host, cli_plan, cli_verify
+from . import cli_check, cli_host, cli_plan, cli_predict, cli_verify
 from .cli_files import internal_problem
 
-_COMMANDS = {"host": cli_host, "plan": cli_plan, "check": cli_check, "verify": cli_verify}
+_COMMANDS = {
+    "host": cli_host,
+    "plan": cli_plan,
+    "predict": cli_predict,
+    "check": cli_check,
+    "verify": cli_verify,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="carveout", description="Plan, check and verify memory carved out of hosts for tenants."
+        prog="carveout", description="Plan, predict, check and verify memory carved out of hosts for tenants."
     )
     parser.add_argument("--version", action="version", version=f"carveout {VERSION}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -46,6 +46,11 @@ class IomemRange(NamedTuple):
     name: str
 
 
+def type_name(kind: int) -> str:
+    """The kernel's word for a type of memory."""
+    return _NAMES.get(kind, f"Unknown E820 type ({kind})")
+
+
 def late_table(entries: Iterable[MapEntry], limit: int = MAX_ENTRIES) -> tuple[MapEntry, ...]:
     """The table once the kernel has taken out what it never uses as RAM (trim_bios_range).
 

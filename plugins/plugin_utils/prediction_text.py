@@ -1,0 +1,50 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A prediction to read: at most 80 columns, sizes beside addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ansible_collections.carveout.memory.plugins.module_utils._model.iomem import type_name
+from ansible_collections.carveout.memory.plugins.module_utils._model.predict import Prediction
+from ansible_collections.carveout.memory.plugins.module_utils._units import approximate_size
+
+
+def prediction_text(prediction: Prediction) -> Iterator[str]:
+    """The lines, without line ends."""
+    yield f"kernel {prediction.kernel or 'unknown'}"
+    yield from _section(
+        "memory map after the arguments",
+        (_range(start, end, type_name(kind)) for start, end, kind in prediction.kernel_map),
+    )
+    yield from _section(
+        "/proc/iomem (without devices)",
+        (_range(start, end, name) for start, end, name in prediction.iomem),
+    )
+    yield from _section(
+        "nodes",
+        (
+            f"node {node}: {approximate_size(memory.ram)} RAM, "
+            f"{approximate_size(memory.struct_pages)} struct pages for it"
+            for node, memory in sorted(prediction.nodes.items())
+        ),
+    )
+    yield from _section(
+        "ignored arguments", (f"{i.argument}: {i.reason}" for i in prediction.ignored_arguments)
+    )
+    yield from _section("warnings", (f"{w.message} [{w.code}]" for w in prediction.warnings))
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    """A title and its lines indented; nothing where there are none."""
+    for number, line in enumerate(lines):
+        if number == 0:
+            yield ""
+            yield title
+        yield f"  {line}"
+
+
+def _range(start: int, end: int, name: str) -> str:
+    """As the kernel writes ranges, with the last byte."""
+    return f"{start:012x}-{end - 1:012x}  {approximate_size(end - start):>11}  {name}"

@@ -1,0 +1,114 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Boot one kernel on one virtual machine and see what it made of its memory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from . import packages
+from .initrd import MARK, build, init_script
+from .machine import Machine, qemu_arguments
+from .observation import Observation, read_report
+from .packages import Kernel
+
+#: What comes first on every command line. ``quiet`` keeps the console short: the log is read at the end.
+BASE = "console=ttyS0 earlyprintk=ttyS0 quiet panic=-1"
+
+#: Modules that are loaded, in this order; with parameters where they have some.
+MODULES = ("device_dax", "dax_hmem")
+
+#: Seconds after which a machine without a report counts as dead. A boot takes about 5.
+TIMEOUT = 90.0
+
+_DEAD = re.compile(rb"PANIC: early exception|Kernel panic|System halted|Out of memory and no killable")
+_GRACE = 1.5
+
+
+@cache
+def _busybox() -> bytes:
+    return packages.busybox()
+
+
+def boot(
+    kernel: Kernel,
+    cmdline: str,
+    machine: Machine | None = None,
+    *,
+    modules: Sequence[str] = MODULES,
+    files: Sequence[str] = (),
+    commands: str = "",
+    timeout: float = TIMEOUT,
+) -> Observation:
+    """Boot, and return what was seen; a kernel that dies or hangs is an observation too.
+
+    ``cmdline`` follows :data:`BASE`. ``modules`` are those to load, of the kernel's drivers/dax and drivers/nvdimm
+    ("dax_hmem region_idle=1"; names as the files', with ``_``). ``files``: more files (patterns of a shell) for
+    ``Observation.files``. ``commands``: a shell's text, run last; its output is ``sections["commands"]``.
+    """
+    machine = machine or Machine()
+    whole = f"{BASE} {cmdline}".rstrip()
+    with tempfile.TemporaryDirectory(prefix="carveout-kernel-") as folder:
+        initrd, console = Path(folder, "initrd"), Path(folder, "console")
+        names = [words.split()[0] for words in modules]
+        contents = {name: kernel.modules[name].read_bytes() for name in names}
+        initrd.write_bytes(build(_busybox(), contents, init_script(modules, files, commands)))
+        console.touch()
+        started = time.monotonic()
+        ended = _run(qemu_arguments(machine, kernel.image, initrd, whole, console), console, timeout)
+        seconds = time.monotonic() - started
+        text = console.read_text(encoding="utf-8", errors="replace")
+    booted = f"\n{MARK} done" in text
+    sections, files_seen, tables = read_report(text)
+    return Observation(
+        kernel.release,
+        machine,
+        whole,
+        booted,
+        "" if booted else ended,
+        seconds,
+        text,
+        sections,
+        files_seen,
+        tables,
+    )
+
+
+def _run(argv: Sequence[str], console: Path, timeout: float) -> str:
+    """Run QEMU to its end, and say how it ended."""
+    with subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as qemu:
+        try:
+            limit = time.monotonic() + timeout
+            words = "the kernel restarted the machine"
+            seen = 0
+            while True:
+                try:
+                    qemu.wait(0.1)
+                except subprocess.TimeoutExpired:
+                    pass
+                else:
+                    break
+                data = console.read_bytes()
+                if len(data) != seen:
+                    seen = len(data)
+                    dead = _DEAD.search(data)
+                    if dead:
+                        words = f"the kernel died: {dead[0].decode()}"
+                        limit = min(limit, time.monotonic() + _GRACE)
+                if time.monotonic() > limit:
+                    words = words if "died" in words else f"no end within {timeout:.0f} s"
+                    break
+        finally:
+            qemu.kill()
+        output = qemu.communicate()[0].decode(errors="replace").strip()
+    if qemu.returncode > 0:
+        raise RuntimeError(f"QEMU ended with status {qemu.returncode}: {output}")
+    return words

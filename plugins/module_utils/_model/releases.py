@@ -35,6 +35,16 @@ DIFFERENCES: dict[str, Difference] = {
         "every soft-reserved range becomes a DAX region that can be divided",
         "5ccac54f3e12 ACPI: HMAT: attach a device for each soft-reserved range",
     ),
+    "hugetlb-vmemmap": Difference(
+        (5, 14),
+        "hugetlb_free_vmemmap=on gives back most struct pages of huge pages",
+        "f41f2ed43ca5 mm: hugetlb: free the vmemmap pages associated with each HugeTLB page",
+    ),
+    "hugetlb-vmemmap-one-page": Difference(
+        (5, 18),
+        "an optimised huge page keeps one page of struct pages; from 5.14 until then two",
+        "e7d324850bfc mm: hugetlb: free the 2nd vmemmap page associated with each HugeTLB page",
+    ),
     "dax-deduplicated": Difference(
         (5, 19),
         "device-DAX with 2 MiB or 1 GiB pages keeps two pages of struct pages per page",
@@ -50,6 +60,44 @@ DIFFERENCES: dict[str, Difference] = {
         "the EFI stub does not randomise the kernel's physical place where memmap= is on the command line",
         "15aa8fb852f9 x86/efistub: Omit physical KASLR when memory reservations exist; 6.1.93 by its change log",
         ((6, 1, 93),),
+    ),
+    "hugepages-by-node": Difference(
+        (5, 16),
+        "hugepages= takes amounts by node (0:2,1:4), and so does hugetlb_cma=",
+        "b5389086ad7b hugetlbfs: extend the definition of hugepages parameter to support node allocation",
+    ),
+    "efi-stub-decompresses": Difference(
+        (6, 6),
+        "the EFI stub unpacks the kernel and chooses its place itself instead of leaving it to the decompressor",
+        "a1b87d54f4e4 x86/efistub: Avoid legacy decompressor when doing EFI boot; 6.1.81 by its change log",
+        ((6, 1, 81),),
+    ),
+    "crashkernel-generic": Difference(
+        (6, 7),
+        "crashkernel= is reserved by code common to all machines: ,high is looked for only without a plain form, "
+        "an offset must be a multiple of 16 MiB, a size of all RAM is refused",
+        "kernel/crash_core.c and crash_reserve.c: reserve_crashkernel_generic; x86 uses it since 9c08a2a139fe",
+    ),
+    "hugepages-parallel": Difference(
+        (6, 9),
+        "2 MiB pages without a node are divided among threads, each of which begins at the first node",
+        "c6c21c31dfdf hugetlb: parallelize 2M hugetlb allocation and initialization",
+    ),
+    "hugepages-early": Difference(
+        (6, 15),
+        "hugepagesz= and hugepages= are collected (at most five) and read together; 1 GiB pages of a node come "
+        "from that node only; the number of threads follows the number of processors",
+        "mm/hugetlb.c of 7.2: hugetlb_add_param, hugetlb_bootmem_alloc, hugepage_allocation_threads",
+    ),
+    "crashkernel-cma": Difference(
+        (6, 17),
+        "crashkernel=SIZE,cma adds memory that the running kernel uses until a crash",
+        "kernel/crash_reserve.c of 7.2: SUFFIX_CMA",
+    ),
+    "hugetlb-cma-whole-pages": Difference(
+        (7, 0),
+        "hugetlb_cma= is refused where it is no multiple of 1 GiB; hugetlb_cma_only= is there",
+        "mm/hugetlb_cma.c of 7.2: hugetlb_cma_reserve; 6.12 rounds up",
     ),
     "reserved-kern-is-no-ram": Difference(
         (7, 0),
@@ -70,6 +118,10 @@ DIFFERENCES: dict[str, Difference] = {
 }
 
 _RELEASE = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+#: Debian 12 calls its kernels 6.1.0-ABI-amd64: the patch level that an ABI number has at least, by the
+#: change log of its source package.
+_DEBIAN_12 = re.compile(r"6\.1\.0-(\d{1,6})-(?:[a-z]+-)?amd64")
+_DEBIAN_12_LEVELS = ((22, 94), (19, 82))
 
 
 def version(release: str) -> tuple[int, int] | None:
@@ -81,13 +133,16 @@ def version(release: str) -> tuple[int, int] | None:
 def has(release: str, difference: str) -> bool:
     """Whether a release behaves as the row says; an unreadable release counts as the newest.
 
-    Distributions whose releases do not tell the patch level (Debian's 6.1.0-50-amd64) count as the
-    first of their branch: what only its later ones have is not relied on.
+    Distributions whose releases do not tell the patch level (Ubuntu's 6.8.0-31-generic) count as the
+    first of their branch: what only its later ones have is not relied on. Debian 12's are known.
     """
     match = _RELEASE.match(release)
     if match is None:
         return True
     major, minor, patch = (int(part or 0) for part in match.groups())
+    debian = _DEBIAN_12.match(release)
+    if debian:
+        patch = next((level for abi, level in _DEBIAN_12_LEVELS if int(debian.group(1)) >= abi), 0)
     row = DIFFERENCES[difference]
     return (major, minor) >= row.since or any(
         branch[:2] == (major, minor) and patch >= branch[2] for branch in row.stable

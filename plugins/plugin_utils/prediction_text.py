@@ -23,6 +23,10 @@ def prediction_text(prediction: Prediction) -> Iterator[str]:
         (_range(start, end, name) for start, end, name in prediction.iomem),
     )
     yield from _section(
+        "dmem regions (of a kernel with dmemfs)",
+        (_range(start, end, f"node {node}") for start, end, node in prediction.dmem_regions),
+    )
+    yield from _section(
         "nodes",
         (
             f"node {node}: {approximate_size(memory.ram)} RAM, "

@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._arguments import COMMAND_LINE_SIZE, split
 from .._host.model import Host, MapEntry
+from .dmem import DmemResult, Region, dmem_prediction, has_dmem
 from .e820 import Ignored, apply_arguments, table_limit
 from .iomem import IomemRange, iomem, late_table, ram_pages
 from .node_memory import NodeMemory, memory_of_nodes, spans_of
+from .releases import version
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Prediction:
     command_line: str
     kernel_map: tuple[MapEntry, ...]
     iomem: tuple[IomemRange, ...]
+    dmem_regions: tuple[Region, ...]
     nodes: Mapping[int, NodeMemory]
     ignored_arguments: tuple[Ignored, ...]
     warnings: tuple[Warn, ...]
@@ -49,6 +53,7 @@ class Prediction:
             "command_line": self.command_line,
             "kernel_map": [list(entry) for entry in self.kernel_map],
             "iomem": [list(line) for line in self.iomem],
+            "dmem_regions": [list(region) for region in self.dmem_regions],
             "nodes": {str(node): memory._asdict() for node, memory in sorted(self.nodes.items())},
             "ignored_arguments": [
                 {"argument": ignored.argument, "reason": ignored.reason} for ignored in self.ignored_arguments
@@ -64,23 +69,52 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
     :class:`~.._errors.NotPossible` (code ``does-not-boot``) where the kernel would stop for good.
     """
     release = kernel or host.kernel
-    limit = table_limit(host.kernel_config)
-    user = apply_arguments(host.firmware_map, tokens, release, limit)
     warnings: list[Warn] = []
+    line, ignored = _seen(tokens)
+    if ignored:
+        warnings.append(
+            Warn(
+                "command-line-too-long",
+                f"the kernel reads {COMMAND_LINE_SIZE - 1} bytes; the rest is cut off",
+            )
+        )
+    limit = table_limit(host.kernel_config)
+    user = apply_arguments(host.firmware_map, line, release, limit)
     if user.overflowed:
         warnings.append(
             Warn("table-full", f"the kernel's table has room for {limit} ranges; what came after is lost")
         )
     late = late_table(user.entries, limit)
     ram = ram_pages(late, release)
-    spans = spans_of(host.node_ranges, ram, tokens)
+    spans = spans_of(host.node_ranges, ram, line)
     warnings += [Warn("nodes", message) for message in spans.messages]
+    dmem = dmem_prediction(host, line, user.entries, release)
+    warnings += [Warn(*warning) for warning in dmem.warnings]
+    if _dmem_takes(host, release, dmem):
+        ram = ram.subtract((region.start, region.end) for region in dmem.regions)
     return Prediction(
         kernel=release,
-        command_line=" ".join(tokens),
+        command_line=" ".join(line),
         kernel_map=user.entries,
         iomem=iomem(late, release),
+        dmem_regions=dmem.regions,
         nodes=memory_of_nodes(ram, spans),
-        ignored_arguments=user.ignored,
+        ignored_arguments=(*user.ignored, *(Ignored(*refused) for refused in dmem.refused), *ignored),
         warnings=tuple(warnings),
     )
+
+
+def _seen(tokens: Sequence[str]) -> tuple[list[str], list[Ignored]]:
+    """The tokens that the kernel sees of a line (COMMAND_LINE_SIZE holds a NUL too), and those cut off."""
+    whole = " ".join(tokens).encode("utf-8", "surrogateescape")
+    if len(whole) < COMMAND_LINE_SIZE:
+        return list(tokens), []
+    seen = split(whole[: COMMAND_LINE_SIZE - 1].decode("utf-8", "ignore"))
+    kept = next((i for i, (a, b) in enumerate(zip(tokens, seen)) if a != b), len(seen))
+    return seen, [Ignored(token, "the command line is too long") for token in tokens[kept:]]
+
+
+def _dmem_takes(host: Host, release: str, dmem: DmemResult) -> bool:
+    """Whether the regions are taken from the nodes: known of the kernel, or it is of the only line with dmemfs."""
+    known = has_dmem(host)
+    return bool(dmem.regions) and (known or (known is None and version(release) == (5, 4)))

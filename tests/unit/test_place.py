@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import itertools
+import random
 import time
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +27,11 @@ def in_gib(placement: Placement | None) -> dict[str, list[tuple[float, float]]]:
 
 
 def check(
-    found: Placement, free: RangeSet, budget: int, demands: Sequence[Demand], pinned: Mapping[str, object]
+    found: Placement,
+    free: RangeSet,
+    budget: int,
+    demands: Sequence[Demand],
+    pinned: Mapping[str, Sequence[Range]],
 ) -> None:
     taken = [r for ranges in found.ranges.values() for r in ranges]
     assert set(found.ranges) == {d.pool for d in demands}
@@ -36,12 +40,10 @@ def check(
     for demand in demands:
         ranges = found.ranges[demand.pool]
         assert sum(r.size for r in ranges) == (found.rest if demand.size is None else demand.size)
-        if demand.pool in pinned:
-            assert ranges == pinned[demand.pool]
-        else:
-            assert all(r.start % demand.align == r.end % demand.align == 0 for r in ranges)
-            assert len(RangeSet(ranges)) == len(ranges), "ranges that touch are one"
-            assert list(ranges) == sorted(ranges)
+        assert all(RangeSet(ranges).contains(r) for r in pinned.get(demand.pool, ()))
+        assert all(r.start % demand.align == r.end % demand.align == 0 for r in ranges)
+        assert len(RangeSet(ranges)) == len(ranges), "ranges that touch are one"
+        assert list(ranges) == sorted(ranges)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +168,8 @@ def test_all_sizes_fit_and_the_rest_is_the_largest(free: RangeSet, budget: int, 
         check(found, free, budget, wanted, {})
 
 
-@given(FREE, st.integers(0, 60), demands(count=3), st.randoms(use_true_random=False))
-def test_pins(free: RangeSet, budget: int, wanted: list[Demand], random: object) -> None:
+@given(FREE, st.integers(0, 60), demands(count=3))
+def test_pins(free: RangeSet, budget: int, wanted: list[Demand]) -> None:
     before = place(free, budget, wanted, {})
     if before is None:
         return
@@ -180,27 +182,88 @@ def test_pins(free: RangeSet, budget: int, wanted: list[Demand], random: object)
     assert found.rest == before.rest
 
 
-@given(FREE, demands(count=3, largest=3))
-def test_one_range_each_where_that_is_possible(free: RangeSet, wanted: list[Demand]) -> None:
-    """Found by trying every place of every pool."""
-    found = place(free, 96, wanted, {})
-    fixed = [d for d in wanted if d.size is not None]
-    if found is None or len(fixed) != len(wanted):
-        return
-    places = [
-        [
-            Range(a, a + (d.size or 0))
-            for a in range(0, 80, d.align)
-            if free.contains(Range(a, a + (d.size or 0)))
-        ]
-        for d in fixed
+# ------------------------------------------------------------- against everything there is, in small
+
+
+def best(
+    free: RangeSet, budget: int, wanted: Sequence[Demand], kept: Mapping[str, Sequence[Range]]
+) -> tuple[int, int] | None:
+    """The largest rest and the fewest ranges, page by page over every way to cut the map into ranges."""
+    owner = {page: pool for pool, ranges in kept.items() for r in ranges for page in range(*r)}
+    pages = {page for r in free for page in range(*r)}
+    if not pages.issuperset(owner):
+        return None
+    top = max(pages, default=-1) + 1
+    bounds = [96 if d.size is None else d.size for d in wanted]
+    # By page: (amounts so far, whose range ends here) -> fewest ranges.
+    states: list[dict[tuple[tuple[int, ...], int], int]] = [{} for _ in range(top + 1)]
+    states[0][(0,) * len(wanted), -1] = 0
+
+    def reach(page: int, amounts: tuple[int, ...], last: int, count: int) -> None:
+        if count < states[page].get((amounts, last), 99):
+            states[page][amounts, last] = count
+
+    for page in range(top):
+        for (amounts, last), count in states[page].items():
+            if page not in owner:
+                reach(page + 1, amounts, -1, count)
+            for n, d in enumerate(wanted):
+                if page % d.align or n == last:
+                    continue
+                for end in range(page + 1, min(top, page + bounds[n] - amounts[n]) + 1):
+                    if end - 1 not in pages or owner.get(end - 1, d.pool) != d.pool:
+                        break
+                    more = (*amounts[:n], amounts[n] + end - page, *amounts[n + 1 :])
+                    if end % d.align == 0 and sum(more) <= budget:
+                        reach(end, more, n, count + 1)
+    found = [
+        (-sum(a for a, d in zip(amounts, wanted, strict=True) if d.size is None), count)
+        for (amounts, _), count in states[top].items()
+        if all(d.size in (None, a) for a, d in zip(amounts, wanted, strict=True))
     ]
-    single = any(
-        not any(x.overlaps(y) for x, y in itertools.combinations(chosen, 2))
-        for chosen in itertools.islice(itertools.product(*places), 20_000)
-    )
-    if single:
-        assert sum(len(ranges) for ranges in found.ranges.values()) == len(fixed)
+    return (-min(found)[0], min(found)[1]) if found else None
+
+
+def small_case(
+    chance: random.Random, top: int
+) -> tuple[RangeSet, int, list[Demand], dict[str, tuple[Range, ...]]]:
+    free = RangeSet((page, page + 1) for page in range(top) if chance.random() < 0.8)
+    wanted = []
+    for n in range(chance.randint(1, 3)):
+        align = chance.choice([1, 1, 2, 4])
+        wanted.append(Demand(f"p{n}", align, align * chance.randint(1, max(1, 5 // align))))
+    if chance.random() < 0.6:
+        wanted.append(Demand("rest", chance.choice([1, 2, 4]), None))
+    kept = {}
+    left = free
+    for demand in wanted if chance.random() < 0.5 else ():
+        some: list[Range] = []
+        for _ in range(chance.randint(0, 2)):
+            pages = [
+                Range(a, a + demand.align) for a in range(0, top, demand.align)
+                if left.contains(Range(a, a + demand.align))
+            ]  # fmt: skip
+            if pages and (demand.size is None or demand.align * (len(some) + 1) <= demand.size):
+                some.append(chance.choice(pages))
+                left = left.subtract(some)
+        if some:
+            kept[demand.pool] = tuple(RangeSet(some))
+    return free, chance.choice([96, chance.randint(0, top)]), wanted, kept
+
+
+@pytest.mark.parametrize("block", range(8))
+def test_nothing_better_exists(block: int) -> None:
+    """Whether it fits, the rest and the number of ranges, on 4,000 maps of up to 14 pages."""
+    fit = 0
+    for seed in range(500 * block, 500 * (block + 1)):
+        free, budget, wanted, kept = small_case(random.Random(seed), 4 + seed % 11)
+        possible = best(free, budget, wanted, kept)
+        found = place(free, budget, wanted, kept, block=4)
+        assert (found and (found.rest, found.count)) == possible, seed
+        if found:
+            fit += 1
+            check(found, free, budget, wanted, kept)
+    assert fit > 120
 
 
 def test_sections_are_broken_only_where_they_must() -> None:

@@ -17,7 +17,7 @@ from .._units import SECTION, align_down, align_up
 
 #: How many places are tried before the best found so far is taken: real nodes have one to three free
 #: ranges and need a handful, so this bounds only made-up maps.
-_MAX_TRIES = 300
+_MAX_TRIES = 2000
 
 
 @dataclass(frozen=True)
@@ -39,131 +39,205 @@ class Placement:
     ranges: Mapping[str, tuple[Range, ...]]
     rest: int
 
+    @property
+    def count(self) -> int:
+        return sum(len(ranges) for ranges in self.ranges.values())
+
 
 def place(
-    free: RangeSet, budget: int, demands: Sequence[Demand], pinned: Mapping[str, tuple[Range, ...]]
+    free: RangeSet,
+    budget: int,
+    demands: Sequence[Demand],
+    kept: Mapping[str, Sequence[Range]],
+    block: int = SECTION,
 ) -> Placement | None:
     """Place all demands, or None where the fixed sizes do not fit.
 
     ``budget`` bounds the bytes that all pools take together (the kernel's share is what remains).
-    ``pinned`` pools keep the ranges given. At most one demand may ask for the rest. In order:
-    all fixed sizes, the largest rest, the fewest ranges, whole sections, the lowest address. The
-    first two are exact; the others are sought among the likely places.
+    ``kept`` are aligned ranges that a pool has to have among its own. At most one demand may ask for
+    the rest. In order: all fixed sizes, the largest rest, the fewest ranges, whole sections, whole
+    blocks of ``block`` bytes, the lowest address.
+
+    The first two are exact always, the third where it takes no more than some thousand tries to
+    know (``tests/unit/test_place.py`` compares with trying everything); sections, blocks and
+    addresses only order the places that are tried.
     """
-    fixed = [d for d in demands if d.size is not None and d.pool not in pinned]
-    fixed.sort(key=lambda d: (-d.align, -(d.size or 0), d.pool))
-    rest = next((d for d in demands if d.size is None and d.pool not in pinned), None)
-    taken = {pool: ranges for pool, ranges in pinned.items() if any(d.pool == pool for d in demands)}
-    for ranges in taken.values():
-        if any(not free.contains(r) for r in ranges):
-            return None
-        free = free.subtract(ranges)
-        budget -= sum(r.size for r in ranges)
-    wanted = _largest_rest(free, budget, fixed, rest)
+    own = {d.pool: tuple(kept.get(d.pool, ())) for d in demands}
+    wanted = largest_rest(free, budget, demands, own)
     if wanted is None:
         return None
-    search = _Search(wanted, rest)
-    search.run(free, fixed, {})
-    return Placement({**taken, **(search.best or {})}, wanted)
+    free = free.subtract(r for ranges in own.values() for r in ranges)
+    todo = []
+    rest = 0
+    for demand in sorted(demands, key=lambda d: (d.size is None, -d.align, -(d.size or 0), d.pool)):
+        have = sum(r.size for r in own[demand.pool])
+        if demand.size is None:
+            rest = wanted
+        left = (wanted if demand.size is None else demand.size) - have
+        if left:
+            todo.append(_Open(demand.pool, demand.align, left))
+    search = _Search(block, own)
+    search.run(free, tuple(todo), {}, 0)
+    return Placement({d.pool: search.best.get(d.pool) or own[d.pool] for d in demands}, rest)
 
 
-def _largest_rest(free: RangeSet, budget: int, fixed: Sequence[Demand], rest: Demand | None) -> int | None:
+def largest_rest(
+    free: RangeSet, budget: int, demands: Sequence[Demand], kept: Mapping[str, Sequence[Range]]
+) -> int | None:
     """The most that the rest can get beside the fixed sizes; None where those do not fit.
 
     Exact, because aligns are powers of two: whatever lies on a border of the larger lies on one of
     the smaller. So demands fit if and only if, for each align, those of that align and above ask for
     no more than the aligned bytes there are.
     """
-    left = budget - sum(d.size or 0 for d in fixed)
-    if left < 0:
+    own = {d.pool: kept.get(d.pool, ()) for d in demands}
+    taken = RangeSet(r for ranges in own.values() for r in ranges)
+    if any(not free.contains(r) for r in taken):
+        return None
+    free = free.subtract(taken)
+    have = {pool: sum([r.size for r in ranges]) for pool, ranges in own.items()}
+    sizes = [(d.align, d.size - have[d.pool]) for d in demands if d.size is not None]
+    rest = next((d for d in demands if d.size is None), None)
+    left = budget - taken.size - sum([size for _, size in sizes])
+    if left < 0 or any(size < 0 for _, size in sizes):
         return None
     largest = align_down(left, rest.align) if rest else 0
-    for align in {d.align for d in fixed} | ({rest.align} if rest else set()):
-        spare = free.align_inward(align).size - sum(d.size or 0 for d in fixed if d.align >= align)
+    for align in {d.align for d in demands}:
+        spare = free.align_inward(align).size - sum([size for a, size in sizes if a >= align])
         if spare < 0:
             return None
         if rest and align <= rest.align:
             largest = min(largest, align_down(spare, rest.align))
-    return largest
+    return largest + have[rest.pool] if rest else 0
 
 
-_Ranges = Mapping[str, "tuple[Range, ...]"]
+@dataclass(frozen=True)
+class _Open:
+    """What a pool still has to get."""
+
+    pool: str
+    align: int
+    left: int
+
+
+_Placed = Mapping[str, "tuple[Range, ...]"]
 
 
 class _Search:
-    """Depth first, demand by demand, over places that leave the rest what it can have.
+    """Depth first over places, until no better is possible or ``_MAX_TRIES`` are used up.
+
+    A piece is either all that a pool lacks, at the lower or upper end of a free run, or a whole run.
+    That is enough, in whatever order the pools get their pieces: whatever lies in a run can be
+    pushed to its ends, and where two runs share two pools one of the pieces can be given up. Every
+    state that is visited fits by size, so the first descent ends in a placement.
 
     ``best`` has the fewest ranges of what was found; of equals the first, for places come in the
     order of preference.
     """
 
-    def __init__(self, wanted: int, rest: Demand | None) -> None:
-        self.best: _Ranges | None = None
-        self._wanted = wanted
-        self._rest = rest
-        self._least = 0
+    def __init__(self, block: int, own: _Placed) -> None:
+        self.best: _Placed = {}
+        self._found = False
+        self._fewest = 0
+        self._least: int | None = None
         self._tries = 0
+        self._block = block
+        self._own = own
+        self._seen: dict[tuple[RangeSet, tuple[_Open, ...]], int] = {}
 
-    def run(self, free: RangeSet, fixed: Sequence[Demand], placed: _Ranges) -> None:
-        if not placed:
-            # No fewer than one range for each, and for the rest what it would need with nothing in its way.
-            self._least = len(fixed) + (len(self._take_rest(free)) if self._rest else 0)
-        if not fixed:
-            found = dict(placed)
-            if self._rest:
-                found[self._rest.pool] = self._take_rest(free)
-            if self.best is None or _count(found) < _count(self.best):
-                self.best = found
+    def run(self, free: RangeSet, todo: tuple[_Open, ...], placed: _Placed, count: int) -> None:
+        if self._least is None:
+            self._least = self._at_least(free, todo)
+        if len(todo) <= 1 and not any(self._own[last.pool] for last in todo):
+            for last in todo:
+                mine = self._add(placed, last.pool, self._all_of(free, last))
+                count += len(mine) - len(placed.get(last.pool, ()))
+                placed = {**placed, last.pool: mine}
+            if not self._found or count < self._fewest:
+                self.best, self._fewest, self._found = placed, count, True
             return
-        demand, later = fixed[0], fixed[1:]
-        for ranges in _candidates(free, demand, self._rest.align if self._rest else 0):
-            if self.best is not None and (self._tries >= _MAX_TRIES or _count(self.best) <= self._least):
-                return
-            self._tries += 1
-            left = free.subtract(ranges)
-            if (
-                _largest_rest(left, sum(d.size or 0 for d in later) + self._wanted, later, self._rest)
-                == self._wanted
-            ):
-                self.run(left, later, {**placed, demand.pool: ranges})
+        for index, now in enumerate(todo):
+            others = todo[:index] + todo[index + 1 :]
+            for piece in _pieces(free, now, self._own[now.pool], self._block):
+                if self._found and (self._tries >= _MAX_TRIES or self._fewest <= self._least):
+                    return
+                self._tries += 1
+                size = piece.end - piece.start
+                rest = others if size == now.left else (*others, _Open(now.pool, now.align, now.left - size))
+                after = free.subtract((piece,))
+                if not _fits(after, rest):
+                    continue
+                mine = self._add(placed, now.pool, (piece,))
+                total = count + len(mine) - len(placed.get(now.pool, self._own[now.pool]))
+                if self._found and total + self._at_least(after, rest) >= self._fewest:
+                    continue
+                if self._seen.get((after, rest), total + 1) <= total:
+                    continue
+                self._seen[(after, rest)] = total
+                self.run(after, rest, {**placed, now.pool: mine}, total)
 
-    def _take_rest(self, free: RangeSet) -> tuple[Range, ...]:
-        return _take(free, self._wanted, self._rest.align) if self._rest else ()
+    def _add(self, placed: _Placed, pool: str, pieces: Sequence[Range]) -> tuple[Range, ...]:
+        return tuple(RangeSet([*placed.get(pool, self._own[pool]), *pieces]))
 
+    def _at_least(self, free: RangeSet, todo: Sequence[_Open]) -> int:
+        """Ranges that are needed in any case: as many as each would need with nothing in its way.
 
-def _count(ranges: _Ranges) -> int:
-    return sum(len(parts) for parts in ranges.values())
+        What touches a range that the pool has costs nothing, and what closes a gap between two saves one.
+        """
+        return sum(
+            [1 - len(self._own[each.pool]) if self._own[each.pool] else _fewest(free, each) for each in todo]
+        )
 
-
-def _candidates(free: RangeSet, demand: Demand, rest_align: int) -> list[tuple[Range, ...]]:
-    """Places for a fixed size, best first: one range on section borders, one range, several.
-
-    The last one always leaves a rest of ``rest_align`` the most it can have.
-    """
-    size = demand.size or 0
-    border = max(demand.align, SECTION)
-    single: set[tuple[int, int]] = set()
-    for run in free.align_inward(demand.align):
-        for start in (
-            align_up(run.start, border),
-            run.start,
-            align_down(run.end - size, border),
-            run.end - size,
-        ):
-            if run.contains(Range(start, start + size)):
-                broken = (start % SECTION != 0) + ((start + size) % SECTION != 0)
-                single.add((broken, start))
-    result: list[tuple[Range, ...]] = [(Range(start, start + size),) for _, start in sorted(single)]
-    several = _beside(free, size, demand.align, rest_align)
-    return [*result, several] if several not in result else result
+    def _all_of(self, free: RangeSet, last: _Open) -> Sequence[Range]:
+        pieces = _pieces(free, last, (), self._block)
+        if pieces and pieces[0].size == last.left:
+            return pieces[:1]
+        return _take(free, last.left, last.align)
 
 
-def _beside(free: RangeSet, size: int, align: int, rest_align: int) -> tuple[Range, ...]:
-    """``size`` bytes of what no rest of ``rest_align`` could use, then of as few of its pages as possible."""
-    pages = free.align_inward(rest_align) if rest_align > align else RangeSet()
-    scraps = free.align_inward(align).subtract(pages)
-    beside = _take(scraps, min(size, scraps.size), align)
-    return tuple(RangeSet([*beside, *_take(pages, size - sum(r.size for r in beside), align)]))
+def _fits(free: RangeSet, todo: Sequence[_Open]) -> bool:
+    return all(
+        free.align_inward(align).size >= sum([each.left for each in todo if each.align >= align])
+        for align in {each.align for each in todo}
+    )
+
+
+def _fewest(free: RangeSet, wish: _Open) -> int:
+    count, left = 0, wish.left
+    for size in sorted([end - start for start, end in free.align_inward(wish.align)], reverse=True):
+        if left <= 0:
+            break
+        left -= size
+        count += 1
+    return count
+
+
+def _pieces(free: RangeSet, wish: _Open, own: Sequence[Range], block: int) -> list[Range]:
+    """Places for a pool, best first: all of it beside what it has, in one, or a whole run."""
+    size, align = wish.left, wish.align
+    found = set()
+    for run in free.align_inward(align):
+        if run.end - run.start <= size:
+            found.add(run)
+            continue
+        last = run.end - size
+        for border in {align, max(align, SECTION), max(align, block)}:
+            for start in (align_up(run.start, border), align_down(last, border)):
+                if run.start <= start <= last:
+                    found.add(Range(start, start + size))
+    borders = {r.start for r in own} | {r.end for r in own}
+
+    def rank(piece: Range) -> tuple[int, bool, int, int, int]:
+        start, end = piece
+        return (
+            start - end,
+            not borders or (start not in borders and end not in borders),
+            (start % SECTION != 0) + (end % SECTION != 0),
+            (start % block != 0) + (end % block != 0),
+            start,
+        )
+
+    return sorted(found, key=rank)
 
 
 def _take(free: RangeSet, size: int, align: int) -> tuple[Range, ...]:

@@ -20,6 +20,7 @@ from .._host.model import RAM, Host, MapEntry, NodeRange
 from .._ranges import Range, RangeSet
 from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, approximate_size, format_size
 from .dmem_argument import DmemArguments, DmemRequest, read_dmem
+from .node_memory import spans_of
 from .releases import has
 
 #: Where a kernel that is not moved by KASLR lies (CONFIG_PHYSICAL_START of x86_64).
@@ -84,20 +85,11 @@ class DmemResult(NamedTuple):
         return result
 
 
-def kernel_nodes(ram: RangeSet, ranges: Sequence[NodeRange], tokens: Iterable[str] = ()) -> list[Region]:
-    """RAM by node as the kernel has it after the NUMA setup, in order of address.
-
-    All RAM is node 0 with ``numa=off``, and where the firmware's ranges leave out 1 MiB of RAM or more
-    (numa_meminfo_cover_memory).
-    """
-    pieces = sorted(
+def memory_by_node(ram: RangeSet, ranges: Sequence[NodeRange]) -> list[Region]:
+    """RAM in pieces that lie on one node each, in order of address."""
+    return sorted(
         Region(part.start, part.end, r.node) for r in ranges for part in ram.intersect([(r.start, r.end)])
     )
-    covered = RangeSet(piece[:2] for piece in pieces).size
-    off = any(a.name == "numa" and a.value in ("off", "noacpi") for a in iterate(tokens))
-    if off or ram.size - covered >= MIB:
-        return [Region(part.start, part.end, 0) for part in ram]
-    return pieces
 
 
 def free_memory(memory: Sequence[Region], early: EarlyMemory) -> list[Region]:
@@ -182,9 +174,7 @@ def _wanted(request: DmemRequest, free: Sequence[Region]) -> dict[int, int]:
 def _shortfall(request: DmemRequest, node: int, size: int) -> str:
     # For a node the kernel prints the size asked for, for a range what is missing of it.
     if node >= 0:
-        return (
-            f"dmem: {request.size:#x} size of memory is not reserved on node {node} due to misaligned regions."
-        )
+        return f"dmem: {request.size:#x} size of memory is not reserved on node {node} due to misaligned regions."
     return (
         f"dmem: {size:#x} size of memory is not reserved for dmem due to holes and misaligned regions in "
         f"[{request.base:#x}, {request.base + size:#x}]."
@@ -200,7 +190,9 @@ def _warnings(result: DmemResult, limit: int) -> Iterable[DmemWarning]:
             "is left to the kernel",
         )
     if result.table_full:
-        yield DmemWarning("dmem-table-full", f"the kernel has room for {limit} dmem regions; the rest is left out")
+        yield DmemWarning(
+            "dmem-table-full", f"the kernel has room for {limit} dmem regions; the rest is left out"
+        )
     if result.pool_lost:
         yield DmemWarning(
             "dmem-pool-lost",
@@ -221,7 +213,7 @@ def dmem_prediction(
     arguments = read_dmem(tokens)
     release = release or host.kernel
     ram = RangeSet((align_up(e.start, PAGE), align_down(e.end, PAGE)) for e in entries if e.type == RAM)
-    memory = kernel_nodes(ram, host.node_ranges, tokens)
+    memory = memory_by_node(ram, spans_of(host.node_ranges, ram, tokens).ranges)
     result = dmem_regions(arguments, free_memory(memory, SMALL), release)
     if arguments.request is None:
         return result
@@ -258,7 +250,8 @@ def _doubts(
                 "dmem-depends-on-initrd",
                 "the dmem regions depend on the size and place of kernel and initrd: with a kernel of "
                 f"{approximate_size(early.kernel)} and an initrd of {approximate_size(early.initrd)} below "
-                f"{early.initrd_below:#x} they are {approximate_size(less)}, not {approximate_size(size)}, or elsewhere",
+                f"{early.initrd_below:#x} they are {approximate_size(less)}, not {approximate_size(size)}, "
+                "or elsewhere",
             )
             break
     if "nokaslr" not in [a.text for a in iterate(tokens)]:
@@ -269,5 +262,6 @@ def _doubts(
         )
     if any(a.name in ("cma", "hugetlb_cma") for a in iterate(tokens)):
         yield DmemWarning(
-            "dmem-after-cma", "cma= takes its memory before dmem=: regions beside it may differ from the prediction"
+            "dmem-after-cma",
+            "cma= takes its memory before dmem=: regions beside it may differ from the prediction",
         )

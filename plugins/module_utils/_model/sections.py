@@ -16,6 +16,8 @@ from .._host.model import RAM, MapEntry, NodeRange
 from .._ranges import Range, RangeSet
 from .._units import GIB, MIB, PAGE, SECTION, STRUCT_PAGE, align_down, align_up
 
+#: vmemmap pages that stay of a compound page of device-DAX: its head's and one of its tails'.
+KEPT_PER_COMPOUND = 2
 #: Bytes of struct pages for one section: 2 MiB.
 SECTION_COST = SECTION // PAGE * STRUCT_PAGE
 
@@ -35,7 +37,13 @@ def boot_struct_pages(ram: RangeSet) -> int:
 
 
 def boot_struct_pages_by_node(ram: RangeSet, spans: Sequence[NodeRange]) -> dict[int, int]:
-    """The same by node: a section belongs to the node of its lowest RAM."""
+    """The same by node, as the kernel allocates them: on the node of the section's lowest RAM.
+
+    memory_present() of mm/sparse.c goes through the RAM from below and a section keeps the first
+    node it sees; sparse_init_nid() allocates its struct pages on that node. So where two nodes
+    share a section and the lower one's RAM in it is carved out, the struct pages of the section
+    move to the higher node, which then pays 2 MiB more than before.
+    """
     pieces = sorted(
         (part.start, part.end, span.node)
         for span in spans
@@ -61,14 +69,14 @@ def node_of(address: int, spans: Sequence[NodeRange]) -> int:
 def dax_struct_pages(extents: Iterable[Range], align: int, boot: RangeSet, deduplicated: bool) -> int:
     """Bytes of struct pages for a bound DAX device.
 
-    ``boot`` are the sections that have struct pages already: those cost nothing more. Compound
-    pages of ``align`` keep two vmemmap pages each where the kernel deduplicates them
-    (mm/sparse-vmemmap.c, vmemmap_populate_compound_pages, since 5.19: VMEMMAP_RESERVE_NR 2);
+    ``boot`` are the sections that have struct pages already: those cost nothing more
+    (section_activate of mm/sparse.c). Compound pages of ``align`` keep two vmemmap pages each
+    where the kernel deduplicates them (vmemmap_populate_compound_pages, VMEMMAP_RESERVE_NR 2);
     4 KiB pages, and older kernels, need them all.
     """
-    new = RangeSet(extents).subtract(boot).size
-    full = new // PAGE * STRUCT_PAGE
-    if not deduplicated or align < 2 * MIB:
+    new = RangeSet(extents).subtract(boot)
+    full = new.size // PAGE * STRUCT_PAGE
+    if not deduplicated or not 2 * MIB <= align <= GIB:
         return full
-    per_compound = 2 * PAGE
-    return min(full, new // align * per_compound) if align <= GIB else full
+    compound_pages = sum(-(-part.size // align) for part in new)
+    return min(full, compound_pages * KEPT_PER_COMPOUND * PAGE)

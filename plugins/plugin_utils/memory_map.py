@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import (
     ACPI,
@@ -20,13 +20,19 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.model import
     MapEntry,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._mechanisms import MECHANISMS
 from ansible_collections.carveout.memory.plugins.module_utils._model.e820 import apply_arguments
+from ansible_collections.carveout.memory.plugins.module_utils._planner.nodes import LOW
+from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import read_plan
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range, RangeSet
 from ansible_collections.carveout.memory.plugins.module_utils._units import format_size
 
 #: No pool can be called like these (see _layout.NAME).
 KERNEL = "(kernel)"
+#: The kernel's as well, but also else no pool of the plan could use it (see :func:`lost`).
+LOST = "(lost)"
 FIRMWARE = "(firmware)"
+HOLE = "(hole)"
 
 _TYPE_WORDS = {
     RAM: "RAM",
@@ -42,7 +48,7 @@ _TYPE_WORDS = {
 
 @dataclass(frozen=True)
 class Part:
-    """A range with one use: :data:`KERNEL`, :data:`FIRMWARE`, or the name of a pool.
+    """A range with one use: :data:`KERNEL`, :data:`LOST`, :data:`FIRMWARE`, or the name of a pool.
 
     ``device`` names the device there, empty where the pool has none at that place.
     """
@@ -93,11 +99,43 @@ def parts(entries: Iterable[MapEntry], layout: Layout | None) -> list[Part]:
 
 def on_node(items: Sequence[Part], spans: RangeSet) -> list[Part]:
     """The parts that lie on a node, cut at its borders."""
-    result = []
+    return [replace(item, start=r.start, end=r.end) for item, r in _common(items, spans)]
+
+
+def without_lost(items: Sequence[Part], gone: RangeSet) -> list[Part]:
+    """The parts with the kernel's share cut where it is lost to every pool."""
+    result = [item for item in items if item.use != KERNEL]
+    kernels = [item for item in items if item.use == KERNEL]
+    whole = RangeSet((item.start, item.end) for item in kernels)
+    for use, spans in ((KERNEL, whole.subtract(gone)), (LOST, gone)):
+        result += [replace(item, start=r.start, end=r.end, use=use) for item, r in _common(kernels, spans)]
+    return sorted(result, key=lambda part: part.start)
+
+
+def _common(items: Sequence[Part], spans: RangeSet) -> Iterator[tuple[Part, Range]]:
+    """Each part with each of its pieces inside the spans; parts are in order and disjoint."""
+    ranges, first = list(spans), 0
     for item in items:
-        for piece in spans.intersect([(item.start, item.end)]):
-            result.append(Part(piece.start, piece.end, item.use, item.label, item.device))
-    return result
+        while first < len(ranges) and ranges[first].end <= item.start:
+            first += 1
+        index = first
+        while index < len(ranges) and ranges[index].start < item.end:
+            yield item, Range(max(ranges[index].start, item.start), min(ranges[index].end, item.end))
+            index += 1
+
+
+def lost(host: Host, layout: Layout, node: int) -> RangeSet:
+    """RAM above 4 GiB that no pool of the node could use: too small or too crooked for their aligns.
+
+    It is the kernel's. Nothing is lost on a node without pools, nor in what the plan wants avoided.
+    """
+    here = [r for r in layout.reservations if r.node == node]
+    if not here:
+        return RangeSet()
+    align = min(max(r.align, MECHANISMS[r.mechanism].MIN_ALIGN) for r in here)
+    free = host.node_usable(node).intersect([(LOW, 1 << 64)]).subtract(read_plan(layout.plan).avoid)
+    left = RangeSet((a, b) for a, b, kind in layout.predicted_map if kind == RAM)
+    return free.subtract(free.align_inward(align)).intersect(left)
 
 
 def node_extent(host: Host, node: int) -> Range:

@@ -7,86 +7,114 @@ Patterns, not colours, tell the uses apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry
+from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._units import approximate_size, format_size
 
-from .memory_map import FIRMWARE, KERNEL, Part, map_before, node_extent, on_node, parts
+from .memory_map import FIRMWARE, HOLE, KERNEL, LOST
+from .picture_legend import device_labels, is_idle, legend, pools
+from .picture_scale import Band, Drawing, NodeMap, node_maps
 
-_WIDTH = 64
-_KERNEL_MARK, _FIRMWARE_MARK, _HOLE_MARK = ".", "x", " "
+_WIDTH = 68
+_CUT = "//"
+_MARKS = {KERNEL: ".", LOST: "!", FIRMWARE: "x", HOLE: " "}
 _POOL_MARKS = "ABCDEFGHIJKLMNOPQRSTUVWYZ"
 
 
 def pool_marks(layout: Layout) -> dict[str, str]:
-    """A letter for each pool, by order of the plan."""
-    names = list(dict.fromkeys(r.pool for r in layout.reservations))
-    return {name: _POOL_MARKS[index % len(_POOL_MARKS)] for index, name in enumerate(names)}
-
-
-def bar(items: Sequence[Part], start: int, end: int, marks: dict[str, str]) -> str:
-    """``_WIDTH`` characters to scale: in each cell the use that has most of its bytes."""
-    cells = []
-    for index in range(_WIDTH):
-        low = start + (end - start) * index // _WIDTH
-        high = start + (end - start) * (index + 1) // _WIDTH
-        share: dict[str, int] = {}
-        for item in items:
-            overlap = min(high, item.end) - max(low, item.start)
-            if overlap > 0:
-                share[_mark(item, marks)] = share.get(_mark(item, marks), 0) + overlap
-        best = max(share, key=lambda mark: share[mark]) if share else _HOLE_MARK
-        cells.append(best if share and 2 * sum(share.values()) >= high - low else _HOLE_MARK)
-    return "".join(cells)
-
-
-def _mark(part: Part, marks: dict[str, str]) -> str:
-    if part.use == KERNEL:
-        return _KERNEL_MARK
-    if part.use == FIRMWARE:
-        return _FIRMWARE_MARK
-    return marks[part.use]
+    """A letter for each pool; its parts without a device have the small one."""
+    return {name: _POOL_MARKS[index % len(_POOL_MARKS)] for index, name in enumerate(pools(layout))}
 
 
 def node_bars(host: Host, layout: Layout) -> list[str]:
-    """Two bars for each node with usable RAM."""
-    marks = pool_marks(layout)
-    before, after = parts(map_before(host), None), parts(_predicted(layout), layout)
+    """Two bars for each node with usable RAM, one more where it has devices, and the legend."""
+    maps = node_maps(host, layout)
+    drawings = [one.drawn(_WIDTH, 1, len(_CUT)) for one in maps]
+    labels = device_labels(layout)
     text = []
-    for node in host.nodes:
-        extent, span = node_extent(host, node), host.node_span(node)
-        text.append(
-            f"node {node}: {approximate_size(host.node_usable(node).size)} of RAM between "
-            f"{approximate_size(extent.start)} and {approximate_size(extent.end)}"
+    for one, drawing in zip(maps, drawings, strict=True):
+        text += wrap(_title(host, one, drawing), "")
+        before, after = (
+            "".join(row) for row in zip(*(_cells(b, layout) for b in drawing.bands), strict=True)
         )
-        for word, items in (("before", before), ("after", after)):
-            text.append(f"  {word:>6} |{bar(on_node(items, span), extent.start, extent.end, marks)}|")
-    legend = [f"{_KERNEL_MARK} kernel", f"{_FIRMWARE_MARK} firmware", "blank: no memory"]
-    legend += [f"{mark} {name}" for name, mark in marks.items()]
-    return [*text, *wrap("         " + "   ".join(legend), "         ")]
+        text += [f" before |{before}|", f"  after |{after}|"]
+        if any(band.device for band in drawing.bands):
+            text.append(f"devices |{_device_cells(drawing.bands, labels)}|")
+    text += ["", *_legend(maps, layout)]
+    if any(drawing.enlarged for drawing in drawings):
+        text += wrap("What is smaller than a column has a column nevertheless, not to scale.", "  ")
+    left_out = sum(drawing.left_out for drawing in drawings)
+    if left_out:
+        text += wrap(f"For {left_out} small parts there was no room.", "  ")
+    return text
 
 
-def _predicted(layout: Layout) -> Iterable[MapEntry]:
-    return (MapEntry(*entry) for entry in layout.predicted_map)
+def _title(host: Host, one: NodeMap, drawing: Drawing) -> str:
+    text = (
+        f"node {one.node}: {approximate_size(host.node_usable(one.node).size)} of RAM from "
+        f"{approximate_size(one.start)} to {approximate_size(one.end)}, "
+        f"{approximate_size(drawing.cell)} a column"
+    )
+    return (
+        f"{text}; {_CUT} leaves out {approximate_size(drawing.holes)} without memory"
+        if drawing.holes
+        else text
+    )
+
+
+def _cells(band: Band, layout: Layout) -> tuple[str, str]:
+    if band.cut:
+        return (_CUT[: band.width],) * 2
+    marks = {**_MARKS, **pool_marks(layout)}
+    after = marks[band.after].lower() if is_idle(band, layout) else marks[band.after]
+    return marks[band.before] * band.width, after * band.width
+
+
+def _device_cells(bands: Sequence[Band], labels: dict[str, list[str]]) -> str:
+    """Lines of - and = in turn with the name in them; its number where that is too long."""
+    result, line = "", "="
+    for band in bands:
+        if not band.device:
+            result += " " * band.width
+            continue
+        line = "-" if line == "=" else "="
+        fit = [n for n in labels[band.device] if len(n) < band.width or len(n) == band.width == 1]
+        result += (fit[0] if fit else "").center(band.width, line)
+    return result
+
+
+def _legend(maps: Sequence[NodeMap], layout: Layout) -> list[str]:
+    marks = {**_MARKS, **pool_marks(layout)}
+    text = [f"  {'':<58}{'before':>9}{'after':>9}"]
+    for row in legend(maps, layout):
+        mark = marks[row.use].lower() if row.idle else marks[row.use]
+        sizes = "".join(f"{approximate_size(size) if size else '-':>12}" for size in (row.before, row.after))
+        words = f"  {mark}  {'  ' if row.use == LOST else ''}{row.words}"
+        text += [f"{words:<54}{sizes}"] if len(words) < 54 else [*wrap(words, "  "), f"{'':<54}{sizes}"]
+    return text
 
 
 def wrap(text: str, indent: str, width: int = 79) -> list[str]:
-    """Break at blanks so that no line is longer than ``width`` where a word allows it."""
+    """Break at blanks, and words that are longer than a line, so that no line exceeds ``width``."""
     result, line = [], ""
+    most = width - len(indent)
     for word in text.strip().split(" "):
-        if line and len(indent) + len(line) + 1 + len(word) > width:
+        if line and len(line) + 1 + len(word) > most:
             result.append(indent + line)
             line = word
         else:
             line = f"{line} {word}" if line else word
+        while len(line) > most:
+            result.append(indent + line[:most])
+            line = line[most:]
     return [*result, indent + line] if line else result
 
 
 def layout_text(host: Host, layout: Layout) -> str:
     """The whole layout for people."""
-    text = [f"layout {layout.id} for kernel {layout.kernel}", "", "Kernel arguments"]
+    text = [*wrap(f"layout {layout.id} for kernel {layout.kernel}", ""), "", "Kernel arguments"]
     text += [f"  {argument}" for argument in layout.kernel_arguments]
     text += ["", "Memory map", *node_bars(host, layout), "", "Reservations"]
     for r in layout.reservations:
@@ -96,9 +124,9 @@ def layout_text(host: Host, layout: Layout) -> str:
         )
     if layout.devices:
         text += ["", "Devices"]
-        for d in layout.devices:
+        for number, d in enumerate(layout.devices, 1):
             text += _row(
-                d.name,
+                f"{number:<3} {d.name}",
                 f"node {d.node}  {format_size(d.size):>10} in {len(d.extents)} "
                 f"extent{'s' if len(d.extents) > 1 else ''}, align {format_size(d.align)}, "
                 f"{d.owner}:{d.group} {d.mode}",

@@ -21,16 +21,27 @@ from ansible_collections.carveout.memory.plugins.module_utils._planner.build imp
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import RangeSet
 from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB, TIB
 from ansible_collections.carveout.memory.plugins.plugin_utils.memory_map import (
+    FIRMWARE,
+    HOLE,
+    KERNEL,
+    LOST,
     lines,
+    lost,
     map_before,
     node_extent,
     on_node,
     parts,
     type_word,
 )
+from ansible_collections.carveout.memory.plugins.plugin_utils.picture_legend import legend
+from ansible_collections.carveout.memory.plugins.plugin_utils.picture_scale import (
+    SEVERAL,
+    Band,
+    NodeMap,
+    node_maps,
+)
 from ansible_collections.carveout.memory.plugins.plugin_utils.picture_svg import layout_svg
 from ansible_collections.carveout.memory.plugins.plugin_utils.picture_text import (
-    bar,
     layout_text,
     pool_marks,
     wrap,
@@ -94,24 +105,77 @@ def test_the_text() -> None:
     ]
     assert "  guests         dax       node 0        2GiB  0x100000000 - 0x180000000" in rows
     assert "  scratch        reserved  node 1      256MiB  0x200000000 - 0x210000000" in rows
-    assert "  vm-a           node 0        1GiB in 1 extent, align 2MiB, nobody:kvm 0660" in rows
-    assert "  vm-b           node 1      512MiB in 2 extents, align 2MiB, root:root 0600" in rows
+    assert "  1   vm-a       node 0        1GiB in 1 extent, align 2MiB, nobody:kvm 0660" in rows
+    assert "  2   vm-b       node 1      512MiB in 2 extents, align 2MiB, root:root 0600" in rows
     (total,) = [row for row in rows if row.startswith("  total")]
     assert total.split() == ["total", "11", "GiB", "6", "GiB", "176", "MiB", "102", "MiB", "74", "MiB"]
     assert all(row == row.rstrip() and len(row) <= 80 for row in rows)
     assert text.isascii()
 
 
+def bars(host: Host, layout: Layout) -> list[str]:
+    rows = [row for row in layout_text(host, layout).splitlines() if row.endswith("|")]
+    assert all(len(row) == 78 for row in rows)
+    return [row[9:-1] for row in rows]
+
+
 def test_bars_are_to_scale() -> None:
-    rows = [row for row in layout_text(HOST, LAYOUT).splitlines() if "|" in row]
-    bars = [row[10:-1] for row in rows]
-    assert [len(b) for b in bars] == [64] * 4
-    # 8 GiB in 64 cells: 3 GiB of RAM, 1 GiB of firmware, 4 GiB of RAM
-    assert bars[0] == "." * 24 + "x" * 8 + "." * 32
-    assert bars[1] == "." * 24 + "x" * 8 + "A" * 16 + "." * 16
-    assert bars[2] == "." * 64
-    # 256 MiB for scratch, 2.75 GiB for guests, 1 GiB for the kernel
-    assert bars[3] == "B" * 4 + "A" * 44 + "." * 16
+    """A cell is 8 GiB / 68 on node 0, 4 GiB / 68 on node 1; what is below 1 MiB is not drawn."""
+    assert bars(HOST, LAYOUT) == [
+        "." * 25 + "x" * 9 + "." * 34,
+        # 3 GiB of RAM, 1 GiB of firmware; 1 of 2 GiB of guests have a device
+        "." * 25 + "x" * 9 + "A" * 8 + "a" * 9 + "." * 17,
+        " " * 34 + "--vm-a--" + " " * 26,
+        "." * 68,
+        # 256 MiB for scratch, 2.75 GiB for guests with two extents of 256 MiB, 1 GiB for the kernel
+        "B" * 4 + "A" * 5 + "a" * 12 + "A" * 5 + "a" * 25 + "." * 17,
+        " " * 4 + "-vm-b" + " " * 12 + "=vm-b" + " " * 42,
+    ]
+
+
+def test_the_legend_counts_every_byte() -> None:
+    rows = {(row.use, row.idle): (row.before, row.after) for row in legend(node_maps(HOST, LAYOUT), LAYOUT)}
+    assert rows == {
+        (KERNEL, False): (LAYOUT.memory.kernel_before, LAYOUT.memory.kernel_after),
+        (FIRMWARE, False): (GIB + 385 * 1024, GIB + 385 * 1024),
+        ("guests", False): (0, 1536 * MIB),
+        ("guests", True): (0, 3328 * MIB),
+        ("scratch", False): (0, 256 * MIB),
+    }
+
+
+def test_what_is_lost_to_holes_and_aligns() -> None:
+    """A hole splits the node, and large pages leave crumbs on both sides of it."""
+    host = dataclasses.replace(
+        HOST,
+        firmware_map=(
+            *HOST.firmware_map[:-1],
+            MapEntry(4 * GIB, 9 * GIB + 300 * MIB, 1),
+            MapEntry(9 * GIB + 400 * MIB, 12 * GIB + 5 * MIB, 1),
+        ),
+        node_ranges=(NodeRange(0, 0, 8 * GIB), NodeRange(1, 8 * GIB, 13 * GIB)),
+    )
+    pools = {"a": {"mechanism": "dax", "align": "1GiB", "nodes": {"1": "rest"}}}
+    layout = made(pools, host, "512MiB")
+    crumbs = [
+        (9 * GIB, 9 * GIB + 300 * MIB),
+        (9 * GIB + 400 * MIB, 10 * GIB),
+        (12 * GIB, 12 * GIB + 5 * MIB),
+    ]
+    assert [tuple(r) for r in lost(host, layout, 1)] == crumbs
+    assert not lost(host, layout, 0)
+    (row,) = [row for row in legend(node_maps(host, layout), layout) if row.use == LOST]
+    assert (row.before, row.after) == (0, 929 * MIB)
+    # a column is 59 MiB: the last crumb has one though it is smaller
+    last = bars(host, layout)[-1]
+    assert re.fullmatch(r"A{16,17}!{5} !{10,11}A{33,35}!", last.replace("  ", " ")), last
+    assert "lost" in layout_svg(host, layout)
+    # smaller pages can use most of it
+    pools["b"] = {"mechanism": "reserved", "align": "4KiB", "nodes": {"1": "4KiB"}}
+    assert not lost(host, made(pools, host, "512MiB"), 1)
+    avoid = {"version": 1, "kernel": {"memory": "512MiB"}, "pools": {"a": pools["a"]},
+             "avoid": [{"start": crumbs[0][0], "size": 300 * MIB}]}  # fmt: skip
+    assert [tuple(r) for r in lost(host, make_layout(validated_plan(avoid), host), 1)] == crumbs[1:]
 
 
 def test_a_pool_may_be_called_like_what_is_not_a_pool() -> None:
@@ -120,8 +184,7 @@ def test_a_pool_may_be_called_like_what_is_not_a_pool() -> None:
     }
     layout = made(pools, HOST)
     assert set(pool_marks(layout).values()) == {"A", "B", "C"}
-    last = [row for row in layout_text(HOST, layout).splitlines() if "|" in row][-1]
-    assert re.fullmatch(r" +after \|(A{16}|B{16}|C{16}){3}\.{16}\|", last)
+    assert bars(HOST, layout)[-1] == "A" * 17 + "B" * 17 + "C" * 17 + "." * 17
     ElementTree.fromstring(layout_svg(HOST, layout))
 
 
@@ -140,7 +203,7 @@ def test_long_names_and_texts_stay_in_80_columns() -> None:
     host = make_host(9 * TIB, 5 * TIB)
     layout = made(pools, host)
     assert {w.code for w in layout.warnings} == {"kaslr-physical", "sections-shared"}
-    text = layout_text(host, layout)
+    text = layout_text(host, dataclasses.replace(layout, kernel="6.12-" + 123 * "x"))
     assert max(map(len, text.splitlines())) <= 80
     for word in (name, f"d{name[1:]}", "x" * 32 + ":" + "y" * 32, "0600", "0x50000000000"):
         assert word in text.split() or f"{word}," in text.split(), word
@@ -154,7 +217,9 @@ def test_a_kept_layout_on_a_host_that_got_another_node() -> None:
     )
     kept = make_layout(validated_plan(LAYOUT.plan), host, LAYOUT)
     assert kept is LAYOUT
-    assert "node 2: 4 GiB of RAM between 16 GiB and 20 GiB" in layout_text(host, kept)
+    assert "node 2: 4 GiB of RAM from 16 GiB to 20 GiB, 60.24 MiB a column\n before |...." in layout_text(
+        host, kept
+    )
     ElementTree.fromstring(layout_svg(host, kept))
 
 
@@ -169,10 +234,88 @@ def test_every_byte_of_the_map_is_in_one_part(edges: list[int], border: int) -> 
     low = on_node(found, RangeSet([(0, border)]))
     high = on_node(found, RangeSet([(border, 4000)]))
     assert sum(p.size for p in low + high) == sum(p.size for p in found)
-    if edges:
-        cells = bar(found, edges[0], edges[-1] + 1, {})
-        assert len(cells) == 64
-        assert set(cells) <= {".", "x", " "}
+
+
+uses = st.sampled_from([KERNEL, FIRMWARE, HOLE, LOST, "a", "b"])
+devices = st.one_of(st.just(""), st.sampled_from([f"d{n}" for n in range(200)]))
+
+
+@given(
+    st.lists(st.tuples(st.integers(MIB, 1 << 46), uses, uses, devices), min_size=1, max_size=300),
+    st.sampled_from([(68, 1, 2), (824, 4, 16)]),
+)
+def test_any_map_fits_into_the_cells(
+    pieces: list[tuple[int, str, str, str]], measures: tuple[int, int, int]
+) -> None:
+    """Full width, in order, nothing narrower than it must be, and the large ones to scale."""
+    width, least, gap = measures
+    start, bands = 0, []
+    for size, before, after, device in pieces:
+        bands.append(Band(start, size, before, after, device if after in "ab" else ""))
+        start += size
+    if all({band.before, band.after} == {HOLE} for band in bands):
+        return
+    drawing = NodeMap(0, 0, start, tuple(bands)).drawn(width, least, gap)
+    assert sum(band.width for band in drawing.bands) == width
+    assert [b.start for b in drawing.bands] == sorted(b.start for b in drawing.bands)
+    assert all(band.width >= (1 if band.cut else least) for band in drawing.bands)
+    if not drawing.enlarged:
+        for band in drawing.bands:
+            assert band.cut or abs(band.width - band.size / drawing.cell) <= 1 + band.size / drawing.cell / 50
+    assert {b.device for b in drawing.bands} <= {"", SEVERAL, *(b.device for b in bands)}
+
+
+def test_a_node_with_large_holes_is_not_all_hole() -> None:
+    """128 GiB at 6 TiB behind 64 GiB: the hole is torn out, and what is there stays to scale."""
+    host = dataclasses.replace(
+        HOST,
+        firmware_map=(
+            *HOST.firmware_map[:-1],
+            MapEntry(4 * GIB, 64 * GIB, 1),
+            MapEntry(6 * TIB, 6 * TIB + 128 * GIB, 1),
+        ),
+        node_ranges=(NodeRange(0, 0, 7 * TIB),),
+    )
+    layout = made({"a": {"mechanism": "dax", "nodes": {"0": "rest"}}}, host)
+    before, after = bars(host, layout)
+    assert re.fullmatch(r"\.x\.{20}//\.{44}", before)
+    assert re.fullmatch(r"\.xA{20}//A{43,44}\.?", after)
+    assert "// leaves out 5.94 TiB" in " ".join(layout_text(host, layout).split())
+    assert "Where a bar is torn" in layout_svg(host, layout)
+
+
+def test_interleaved_nodes() -> None:
+    """Each node shows its own memory only."""
+    host = dataclasses.replace(
+        HOST,
+        firmware_map=(*HOST.firmware_map[:-1], MapEntry(4 * GIB, 68 * GIB, 1)),
+        node_ranges=(
+            NodeRange(0, 0, 4 * GIB),
+            *(NodeRange(n % 2, (4 + 8 * n) * GIB, (12 + 8 * n) * GIB) for n in range(8)),
+        ),
+    )
+    layout = made({"a": {"mechanism": "dax", "nodes": {"0": "rest", "1": "16GiB"}}}, host)
+    first, _, second, after = bars(host, layout)
+    assert re.fullmatch(r"\.{5}xx?(\.{13,14}//){3}\.{13,14}", first), first
+    assert re.fullmatch(r"(\.{15,16}//){3}\.{15,16}", second), second
+    assert re.fullmatch(r"(A{15,16}//){2}\.{15,16}//\.{15,16}", after), after
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(8, True), (64, False)])
+def test_many_devices(count: int, drawn: bool) -> None:
+    """Each has a name or number, or all are drawn as one; the picture lists what it does not name."""
+    host = make_host(268 * GIB)
+    wanted = [{"name": f"a-long-name-of-a-device-{n}", "node": 1, "size": "3GiB"} for n in range(count)]
+    layout = made({"a": {"mechanism": "dax", "nodes": {"1": "rest"}, "devices": wanted}}, host)
+    row = bars(host, layout)[-1]
+    assert (SEVERAL in row) is not drawn
+    if drawn:
+        assert re.sub("[-= ]", "", row) == "12345678"[: len(re.sub("[-= ]", "", row))]
+    text = layout_svg(host, layout)
+    for number, device in enumerate(wanted, 1):
+        assert f">{number} {device['name']}: node 1, 3GiB<" in text
+    hints = {e.text for e in ElementTree.fromstring(text).iter(f"{SVG}title")}
+    assert all(any(f"a, {d['name']}: 3GiB" in (hint or "") for hint in hints) for d in wanted)
 
 
 def test_the_parts_of_a_layout() -> None:
@@ -192,7 +335,7 @@ def test_the_parts_of_a_layout() -> None:
 
 def test_wrapping() -> None:
     assert wrap("a bb ccc", "  ", 6) == ["  a bb", "  ccc"]
-    assert wrap("toolongaword a", " ", 5) == [" toolongaword", " a"]
+    assert wrap("toolongaword a", " ", 5) == [" tool", " onga", " word", " a"]
     assert wrap("", "  ") == []
 
 
@@ -200,18 +343,46 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_the_svg() -> None:
-    root = ElementTree.fromstring(layout_svg(HOST, LAYOUT))
+    text = layout_svg(HOST, LAYOUT)
+    root = ElementTree.fromstring(text)
     assert root.tag == f"{SVG}svg"
     titles = [title.text or "" for title in root.iter(f"{SVG}title")]
-    assert titles[0] == f"Memory layout {LAYOUT.id}"
-    assert any(title.startswith("vm-a: 1GiB at 0x100000000") for title in titles)
+    assert titles[0] == f"Memory layout {LAYOUT.id}, before and after"
+    assert "guests, vm-a: 1GiB from 0x100000000" in titles
+    assert "kernel: 11 GiB before, 6 GiB after" in next(root.iter(f"{SVG}desc")).text  # type: ignore[operator]
+    labelled = root.get("aria-labelledby", "").split()
+    assert [e.get("id") for e in root if e.get("id")] == labelled == ["title", "desc"]
     identities = {e.get("id") for e in root.iter(f"{SVG}pattern")}
     fills = {e.get("fill", "") for e in root.iter(f"{SVG}rect")}
     assert {fill[5:-1] for fill in fills if fill.startswith("url(#")} <= identities
     width = float(root.get("width", "0"))
     for rect in root.iter(f"{SVG}rect"):
-        if rect.get("height") == "34":
-            assert float(rect.get("x", "0")) + float(rect.get("width", "0")) <= width
+        assert float(rect.get("x", "0")) + float(rect.get("width", "0")) <= width
+    # the address of the SVG language is the only one in it
+    assert re.findall(r"[a-z]+://[^\"]*", text) == ["http://www.w3.org/2000/svg"]
+
+
+def test_words_stay_inside_of_the_svg() -> None:
+    name = "a" * 63
+    pools = {name: {**POOLS["guests"], "devices": [{"name": "b" * 63, "node": 1, "size": "256MiB"}]}}
+    root = ElementTree.fromstring(layout_svg(HOST, made(pools, HOST)))
+    for text in root.iter(f"{SVG}text"):
+        size = 0.6 * float(text.get("font-size", "0")) * len(text.text or "")
+        left = {"start": 0.0, "middle": size / 2, "end": size}[text.get("text-anchor", "")]
+        x = float(text.get("x", "0")) - left
+        assert x >= 0 and x + size <= 900, text.text
+
+
+def test_patterns_tell_pools_apart_without_colours() -> None:
+    patterns = {
+        p.get("id"): p for p in ElementTree.fromstring(layout_svg(HOST, LAYOUT)).iter(f"{SVG}pattern")
+    }
+    strokes = {
+        name: ElementTree.tostring(next(iter(pattern.iter(f"{SVG}g"))))
+        for name, pattern in patterns.items()
+        if not (name or "").endswith("i") and name not in ("kernel", "hole")
+    }
+    assert len(strokes) == 8 and len(set(strokes.values())) == 8
 
 
 def test_the_svg_escapes_what_it_is_given() -> None:

@@ -52,7 +52,9 @@ class Host:
     sysfs nodes: a fully carved node is no longer listed there. ``boot_arguments`` are the tokens of
     the entry that boots next, ours included; None where it could not be read. ``committed`` is the
     ID of the layout that verification passed for; ``layouts`` holds the raw JSON of every layout
-    stored on the host, by ID. ``state`` is the raw running state (iomem, meminfo, nodes, dax, files,
+    stored on the host, by ID. ``hmat`` says whether there is an ACPI table HMAT that kernels go by,
+    ``hmat_targets`` the memory ranges of the SRAT that they combine with it (as the table has them,
+    whatever the nodes are in the end; empty: as ``node_ranges``). ``state`` is the raw running state (iomem, meminfo, nodes, dax, files,
     ``problems``: what could not be used) as the reader gave it; only verification and action reports
     read it, never the planner.
     """
@@ -71,6 +73,7 @@ class Host:
     committed: str | None
     layouts: Mapping[str, Mapping[str, Any]]
     state: Mapping[str, Any] = field(default_factory=dict)
+    hmat_targets: tuple[NodeRange, ...] = ()
 
     @property
     def kernel(self) -> str:

@@ -50,6 +50,17 @@ DIFFERENCES: dict[str, Difference] = {
         "device-DAX with 2 MiB or 1 GiB pages keeps two pages of struct pages per page",
         "4917f55b4ef9 mm/sparse-vmemmap: improve memory savings for compound devmaps",
     ),
+    "hmem-registered-once": Difference(
+        (6, 1),
+        "a range that is a DAX region already, by the HMAT, is not made one a second time",
+        "drivers/dax/hmem/device.c of 6.1: hmem_active; 5.10 has two regions over the same memory then",
+    ),
+    "hmat-claims-unchecked": Difference(
+        (6, 3),
+        "with an HMAT every range of the SRAT is handed out first, whatever lies there; it becomes a DAX region "
+        "where nothing but soft-reserved memory is in it, and its soft-reserved parts are none of their own",
+        "drivers/dax/hmem/device.c and hmem.c of 6.12: hmem_register_resource, hmem_register_device; 6.1 looks first",
+    ),
     "dax-defaults-to-kmem": Difference(
         (6, 3),
         "soft-reserved memory goes back to the kernel unless dax_hmem.region_idle=1",

@@ -7,6 +7,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -40,6 +41,12 @@ class Range(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.start:#x}, {self.end:#x})"
+
+
+def _first_past(ranges: tuple[Range, ...], position: int) -> int:
+    """The index of the first of sorted ranges that ends past a position."""
+    index = bisect_left(ranges, (position,))
+    return index - 1 if index and ranges[index - 1][1] > position else index
 
 
 class RangeSet:
@@ -95,8 +102,11 @@ class RangeSet:
     def intersect(self, other: Iterable[tuple[int, int]]) -> RangeSet:
         right = other._ranges if isinstance(other, RangeSet) else RangeSet(other)._ranges
         left = self._ranges
-        result = []
-        i = j = 0
+        result: list[Range] = []
+        if not left or not right:
+            return RangeSet._of(result)
+        # Often a whole host is cut down to one node: what lies before is skipped.
+        i, j = _first_past(left, right[0][0]), _first_past(right, left[0][0])
         while i < len(left) and j < len(right):
             left_start, left_end = left[i]
             right_start, right_end = right[j]

@@ -7,6 +7,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from .._arguments import COMMAND_LINE_SIZE, iterate
@@ -24,7 +25,6 @@ from .._model.sections import (
     ram_of,
     sections_with_pages,
 )
-from .._ranges import Range
 from .._units import MIB, SECTION, align_up, approximate_size, format_size
 from .devices import place_devices
 from .foreign import check_foreign, numa_problems
@@ -43,10 +43,10 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
     A ``previous`` (committed) layout that still satisfies plan and host is returned as it is unless
     ``replan``. Raises :class:`NotPossible` with the plan's paths where this host cannot do it.
     """
-    check_host(plan, host)
+    before = check_host(plan, host)
     nodes = node_plans(plan, host)
-    if previous is not None and not replan and still_satisfies(previous, plan, host, nodes):
-        check_foreign(host, plan, previous.reservations)
+    if previous is not None and not replan and still_satisfies(previous, plan, host, nodes, before):
+        check_foreign(host, before, previous.reservations)
         _check_length(host.foreign_tokens, previous)
         return previous
     reservations: list[Reservation] = []
@@ -68,13 +68,16 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
         ]
     if problems:
         raise NotPossible(problems)
-    check_foreign(host, plan, reservations)
+    check_foreign(host, before, reservations)
     devices = _devices(plan, reservations, previous)
-    return _finish(plan, host, reservations, devices, warnings)
+    return _finish(plan, host, before, reservations, devices, warnings)
 
 
-def check_host(plan: Plan, host: Host) -> None:
-    """Raises :class:`NotPossible` where the host cannot do what the plan asks, whatever the sizes."""
+def check_host(plan: Plan, host: Host) -> tuple[MapEntry, ...]:
+    """The kernel's map without our arguments.
+
+    Raises :class:`NotPossible` where the host cannot do what the plan asks, whatever the sizes.
+    """
     if host.architecture != "x86_64":
         raise NotPossible.of(
             "", "architecture", f"the host is {host.architecture}; memory can be carved out on x86_64 only"
@@ -96,6 +99,7 @@ def check_host(plan: Plan, host: Host) -> None:
         )
     if problems:
         raise NotPossible(problems)
+    return before
 
 
 def _devices(plan: Plan, reservations: Sequence[Reservation], previous: Layout | None) -> list[Device]:
@@ -127,13 +131,13 @@ def _devices(plan: Plan, reservations: Sequence[Reservation], previous: Layout |
 def _finish(
     plan: Plan,
     host: Host,
+    before: Sequence[MapEntry],
     reservations: Sequence[Reservation],
     devices: Sequence[Device],
     warnings: list[LayoutWarning],
 ) -> Layout:
     foreign = host.foreign_tokens
     arguments = _arguments(plan, host, reservations, warnings)
-    before = apply_arguments(host.firmware_map, foreign).entries
     after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
     _check_prediction(after, reservations)
     total, by_node = _accounts(host, before, after, devices)
@@ -218,9 +222,13 @@ def _arguments(
 
 
 def _check_prediction(after: Sequence[MapEntry], reservations: Sequence[Reservation]) -> None:
+    ours = {MECHANISMS[r.mechanism].TYPE for r in reservations}
+    found = {(kind, start): end for start, end, kind in after if kind in ours}
+    starts = {kind: sorted(start for k, start in found if k == kind) for kind in ours}
     for reservation in reservations:
-        wanted = MECHANISMS[reservation.mechanism].TYPE
-        if not any(e.type == wanted and Range(e.start, e.end).contains(reservation.range) for e in after):
+        kind = MECHANISMS[reservation.mechanism].TYPE
+        index = bisect_right(starts[kind], reservation.start) - 1
+        if index < 0 or found[kind, starts[kind][index]] < reservation.end:
             raise NotPossible.of(
                 f"pools.{reservation.pool}.nodes.{reservation.node}",
                 "prediction-differs",

@@ -11,26 +11,25 @@ from collections.abc import Sequence
 
 from .._arguments import is_memory_argument, iterate
 from .._errors import NotPossible, Problem
-from .._host.model import ForeignArgument, Host
+from .._host.model import ForeignArgument, Host, MapEntry
 from .._layout import Reservation
 from .._model.e820 import apply_arguments
 from .._model.sections import ram_of
 from .._ranges import RangeSet
-from .plan import Plan
 
 
-def check_foreign(host: Host, plan: Plan, reservations: Sequence[Reservation]) -> None:
+def check_foreign(host: Host, before: Sequence[MapEntry], reservations: Sequence[Reservation]) -> None:
     """Raises :class:`NotPossible` naming each argument that takes what a reservation needs.
 
-    Ranges that the plan lists under ``avoid`` are out of the reservations already, so an operator
-    can say that an argument is known and to be planned around.
+    ``before`` is the map without our arguments. Ranges that the plan lists under ``avoid`` are out of the
+    reservations already, so an operator can say that an argument is known and to be planned around.
     """
-    tokens = [a.text for a in iterate(host.foreign_tokens) if is_memory_argument(a.text)]
-    taken = _taken(host, tokens)
+    taken = host.usable.subtract(ram_of(before))
     hit = [r for r in reservations if taken.overlaps(r.range)]
     if not hit:
         return
     problems: list[Problem] = []
+    tokens = [a.text for a in iterate(host.foreign_tokens) if is_memory_argument(a.text)]
     for token in dict.fromkeys(tokens):
         alone = _taken(host, [token]).intersect(taken)
         pools = [r for r in hit if alone.overlaps(r.range)]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 
 from .._arguments import parse
-from .._host.model import Host
+from .._host.model import Host, MapEntry
 from .._layout import Device, Layout
 from .._mechanisms import MECHANISMS
 from .._model.e820 import apply_arguments
@@ -25,8 +25,12 @@ from .plan import DevicePlan, Plan
 _OWN_ARGUMENTS = frozenset({"memmap", "dax_hmem.region_idle", "nokaslr"})
 
 
-def still_satisfies(layout: Layout, plan: Plan, host: Host, nodes: Sequence[NodePlan]) -> bool:
+def still_satisfies(
+    layout: Layout, plan: Plan, host: Host, nodes: Sequence[NodePlan], before: Sequence[MapEntry]
+) -> bool:
     """True where the layout answers this very plan and every reservation still stands on RAM.
+
+    ``before`` is the map without our arguments.
 
     A newer planner that would place better is no reason to leave it; nor is a newer kernel.
     """
@@ -41,7 +45,6 @@ def still_satisfies(layout: Layout, plan: Plan, host: Host, nodes: Sequence[Node
     if any(r.mechanism not in MECHANISMS for r in layout.reservations):
         return False
     tokens = [*host.foreign_tokens, *layout.arguments]
-    before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
     after = apply_arguments(host.firmware_map, tokens).entries
     ranges = [r.range for r in layout.reservations]
     if ram_of(before).subtract(ram_of(after)) != RangeSet(ranges):

@@ -3,7 +3,7 @@
 """The command ``carveout``: offline, for pipelines, reviews and tests.
 
 Exit codes: 0 fine; 1 our own fault; 2 wrong usage; 3 valid, but this host cannot do it; 4 an input
-is invalid; 5 an expectation is not met.
+is invalid; 5 an expectation is not met; 130 interrupted (as shells have it: 128 and SIGINT).
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CarveoutError as error:
         _report(error.problems, as_json)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("carveout: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

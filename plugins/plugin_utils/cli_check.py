@@ -8,50 +8,62 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, Problem
 from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
+from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
 
-from .cli_files import committed_layout, internal_problem, read_host_file, read_plan_file
-
-#: Over many hosts the first of these that occurred is the command's.
-_ORDER = (1, 4, 3, 5)
+from .cli_files import committed_layout, read_host_file, read_plan_file
+from .cli_fleet import HostResult, add_jobs, attempt, exit_code, over_hosts, snapshots
 
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("check", help="find every problem of a plan")
     parser.add_argument("plan", metavar="PLAN.yml")
-    parser.add_argument("--host", action="append", default=[], metavar="HOST.json", help="may be given again")
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="HOST.json",
+        help="or a directory of them; may be given again",
+    )
+    add_jobs(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+@dataclass(frozen=True)
+class CheckHost:
+    """Plans one host and forgets the layout."""
+
+    plan: Plan
+
+    def __call__(self, name: str) -> HostResult:
+        return attempt(name, lambda: self._checked(name))
+
+    def _checked(self, name: str) -> HostResult:
+        host = read_host_file(name)
+        return HostResult(name, 0, make_layout(self.plan, host, committed_layout(host)).id)
 
 
 def run(args: argparse.Namespace) -> int:
     plan = read_plan_file(args.plan)
-    results: list[tuple[str, int, list[Problem]]] = []
-    for name in args.host:
-        try:
-            host = read_host_file(name)
-            make_layout(plan, host, committed_layout(host))
-            results.append((name, 0, []))
-        except CarveoutError as error:
-            results.append((name, error.exit_code, error.problems))
-        except Exception as error:  # our own fault on one host must not hide what the others have
-            if os.environ.get("CARVEOUT_TRACEBACK"):
-                raise
-            results.append((name, 1, [internal_problem(error)]))
+    names = [name for given in args.host for name in _files(given)]
+    results = list(over_hosts(CheckHost(plan), names, args.jobs, "checking"))
     if args.format == "json":
-        hosts = [
-            {"host": name, "status": status, "errors": [p.to_json() for p in problems]}
-            for name, status, problems in results
-        ]
-        errors = [error for host in hosts for error in host["errors"]]  # type: ignore[attr-defined]
+        hosts = [result.to_json() for result in results]
+        errors = [error for host in hosts for error in host["errors"]]
         json.dump({"errors": errors, "hosts": hosts}, sys.stdout, indent=1)
         print()
     else:
-        for name, _, problems in results:
-            for problem in problems:
-                print(printable(f"{name}: {problem}"), file=sys.stderr)
-    seen = {status for _, status, _ in results}
-    return next((status for status in _ORDER if status in seen), 0)
+        for result in results:
+            for problem in result.errors:
+                print(printable(f"{result.host}: {problem}"), file=sys.stderr)
+    return exit_code(result.status for result in results)
+
+
+def _files(name: str) -> list[str]:
+    if not os.path.isdir(name):
+        return [name]
+    return [os.path.join(name, file) for file in snapshots(name)]

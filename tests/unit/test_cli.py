@@ -159,7 +159,9 @@ def test_check_says_nothing_where_nothing_is_wrong(run: Run) -> None:
     assert run("check", "plan.yml", "--host", "host.json", "--host", "host.json") == (0, "", "")
     status, out, err = run("check", "plan.yml", "--host", "host.json", "--format", "json")
     assert (status, err) == (0, "")
-    assert json.loads(out) == {"errors": [], "hosts": [{"host": "host.json", "status": 0, "errors": []}]}
+    layout = json.loads(run("plan", "plan.yml", "--host", "host.json", "--format", "json")[1])
+    fine = {"host": "host.json", "status": 0, "id": layout["id"], "errors": []}
+    assert json.loads(out) == {"errors": [], "hosts": [fine]}
 
 
 # ------------------------------------------------------------------------------------------ exit codes

@@ -1,6 +1,6 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""ACPI tables as bytes: the SRAT's memory ranges with the kernel's node numbers.
+"""The ACPI table SRAT as bytes: its memory ranges with the kernel's node numbers.
 
 This module util is PRIVATE to the collection.
 """
@@ -8,7 +8,8 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .._errors import InvalidInput
@@ -50,8 +51,26 @@ def _invalid(message: str) -> InvalidInput:
     return InvalidInput.of("firmware.srat", "srat-invalid", message)
 
 
+@dataclass(frozen=True)
+class Srat:
+    """What the kernel takes from a SRAT; nothing where it gives the table up.
+
+    ``memory``: ranges in the table's order. ``nodes``: the node of each proximity domain. ``targets``:
+    the domains of enabled memory, those of empty ranges among them.
+    """
+
+    memory: tuple[Affinity, ...] = ()
+    nodes: Mapping[int, int] = field(default_factory=dict)
+    targets: frozenset[int] = frozenset()
+
+
 def parse_srat(data: bytes) -> tuple[Affinity, ...]:
-    """The memory ranges of a SRAT, in the table's order.
+    """The memory ranges of a SRAT; see :func:`read_srat`."""
+    return read_srat(data).memory
+
+
+def read_srat(data: bytes) -> Srat:
+    """Read a SRAT.
 
     Nodes are numbered as the kernel numbers them (drivers/acpi/numa/srat.c, acpi_numa_init,
     5.10 and later): each proximity domain gets the next number when it is first met, in one walk over
@@ -68,29 +87,31 @@ def parse_srat(data: bytes) -> tuple[Affinity, ...]:
         domain = _initiator_domain(kind, entry, revision)
         if domain is not None:
             if not 0 <= domain < _MAX_DOMAINS:
-                return ()
+                return Srat()
             nodes.setdefault(domain, len(nodes))
     found = []
+    targets = set()
     for kind, entry in entries:
         if kind != _MEMORY:
             continue
         if len(entry) < 40:
-            return ()
+            return Srat()
         domain, _reserved, start, size, _reserved, flags = struct.unpack_from("<IHQQII", entry, 2)
         if not flags & _ENABLED:
             continue
         if revision <= 1:
             domain &= 0xFF
         if domain >= _MAX_DOMAINS:
-            return ()
+            return Srat()
         node = nodes.setdefault(domain, len(nodes))
+        targets.add(domain)
         if size and start + size <= U64:
             found.append(
                 Affinity(
                     node, domain, start, start + size, bool(flags & _HOTPLUG), bool(flags & _NON_VOLATILE)
                 )
             )
-    return tuple(found)
+    return Srat(tuple(found), nodes, frozenset(targets))
 
 
 def _entries(table: bytes) -> Iterator[tuple[int, bytes]]:

@@ -54,9 +54,9 @@ class Host:
     ID of the layout that verification passed for; ``layouts`` holds the raw JSON of every layout
     stored on the host, by ID. ``hmat`` says whether there is an ACPI table HMAT that kernels go by,
     ``hmat_targets`` the memory ranges of the SRAT that they combine with it (as the table has them,
-    whatever the nodes are in the end; empty: as ``node_ranges``). ``state`` is the raw running state (iomem, meminfo, nodes, dax, files,
-    ``problems``: what could not be used) as the reader gave it; only verification and action reports
-    read it, never the planner.
+    whatever the nodes are in the end; empty: as ``node_ranges``). ``state`` is the raw running state
+    (iomem, meminfo, nodes, dax, files, ``problems``: what could not be used) as the reader gave it;
+    only verification and action reports read it, never the planner.
     """
 
     architecture: str

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import Not
 from ansible_collections.carveout.memory.plugins.module_utils._planner.devices import place_devices
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import DevicePlan, Percent
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range, RangeSet
-from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB
+from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB, parse_size
 
 UNIT = 2 * MIB
 
@@ -72,7 +74,7 @@ def test_no_device_spans_two_reservations_even_where_they_touch() -> None:
     touching = ranges((4, 5), (5, 6))
     problem = refused(touching, device("x", 2))
     assert (problem.path, problem.code) == ("pools.p.devices[x].size", "device-does-not-fit")
-    assert "largest aligned run there is 1GiB" in problem.message
+    assert problem.message.endswith("is 1GiB; nearest that fits: pools.p.devices[x].size: 1GiB")
     assert placed(touching, device("x", "rest")) == {"x": [(4, 5)]}
     assert refused(touching, device("x", None, (0, 0.5), (1, 1.5))).code == "extent-outside"
 
@@ -125,12 +127,72 @@ def test_messages_are_about_the_plans_own_order() -> None:
     problem = refused(ranges((4, 6)), device("x", None, (0.5, 1)), device("y", 0.25), device("z", 1.25))
     assert problem.path == "pools.p.devices[z].size"
     assert problem.message == (
-        "no unbroken 1.25GiB is left in the pool on node 0; the largest aligned run there is 1GiB"
+        "no unbroken 1.25GiB is left in the pool on node 0; the largest aligned run there, without the other "
+        "devices, is 1GiB; nearest that fits: pools.p.devices[z].size: 1GiB"
     )
     problem = refused(ranges((4, 6)), device("x", 2), device("r", "rest"))
     assert (problem.path, problem.code) == ("pools.p.devices[r].size", "nothing-left")
     problem = refused(ranges((4, 6)), device("x", None, (0, 1)), device("y", None, (0.5, 1.5)))
     assert (problem.path, problem.code) == ("pools.p.devices[y].extents", "extents-overlap")
+
+
+def packs(homes: Sequence[range], sizes: Sequence[tuple[int, int]], rest: int) -> bool:
+    """Whether items (size, align) and a free run for the rest fit, page by page, trying every place."""
+    if not sizes:
+        return rest == 0 or any(
+            home.start <= a and a + rest <= home.stop for home in homes for a in range(0, 40, rest)
+        )
+    (size, align), later = sizes[0], sizes[1:]
+    for n, home in enumerate(homes):
+        for a in range(-(-home.start // align) * align, home.stop - size + 1, align):
+            cut = (range(home.start, a), range(a + size, home.stop))
+            if packs([*homes[:n], *cut, *homes[n + 1 :]], later, rest):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_devices_fit_exactly_where_a_way_to_place_them_exists(block: int) -> None:
+    """And where none does, the plan that the message names fits. 900 pools; a page is 512 MiB."""
+    refusals = fits = 0
+    for seed in range(150 * block, 150 * (block + 1)):
+        chance = random.Random(seed)
+        homes, position = [], 8
+        for _ in range(chance.randint(1, 3)):
+            position += chance.randint(0, 2)
+            homes.append(range(position, position := position + chance.randint(1, 6)))
+        wanted = []
+        for n in range(chance.randint(1, 5)):
+            align = chance.choice([1, 1, 2])
+            wanted.append(
+                device(f"d{n}", align * chance.randint(1, 3) / 2, align=UNIT if align == 1 else GIB)
+            )
+        if chance.random() < 0.3:
+            wanted.append(device("r", "rest", align=chance.choice([UNIT, GIB])))
+        pages = [(int(d.size) * 2 // GIB, 2 if d.align == GIB else 1) for d in wanted if d.size != "rest"]
+        rest = sum(2 if d.align == GIB else 1 for d in wanted if d.size == "rest")
+        places = ranges(*((home.start / 2, home.stop / 2) for home in homes))
+        if packs(homes, pages, rest):
+            fits += 1
+            assert placed(places, *wanted), seed
+            continue
+        refusals += 1
+        problem = refused(places, *wanted)
+        assert "not all;" not in problem.message, seed
+        _, found, nearest = problem.message.partition("; nearest that fits: ")
+        for change in nearest.split(", ") if found else ():
+            gone = change.startswith("no ")
+            path, _, size = change.removeprefix("no ").removesuffix(".size").partition(".size: ")
+            index = next(n for n, d in enumerate(wanted) if d.path == path)
+            if gone:
+                del wanted[index]
+            else:
+                wanted[index] = dataclasses.replace(wanted[index], size=parse_size(size))
+        if found:
+            assert placed(places, *wanted) or not wanted, seed
+        else:
+            assert not packs(homes, [], rest), seed
+    assert min(refusals, fits) > 30
 
 
 HOMES = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 16)), min_size=1, max_size=3).map(

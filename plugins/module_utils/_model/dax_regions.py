@@ -15,6 +15,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -71,24 +72,25 @@ def dax_regions(entries: Sequence[MapEntry], host: Host, tokens: Sequence[str], 
     if reason:
         return DaxRegions((), (RegionWarning("dax-no-regions", reason, False),))
     spans = spans_of(host.node_ranges, _ram(entries), tokens).ranges
-    others = RangeSet((e.start, e.end) for e in entries if e.type != SOFT_RESERVED)
+    others = list(RangeSet((e.start, e.end) for e in entries if e.type != SOFT_RESERVED))
     claims = _claims(host, tokens)
     if has(release, "soft-reserved-not-in-iomem"):
         # e820__reserve_resources() still registers what begins below 1 MiB in the common tree
         soft = [part for part in soft if part.start >= MIB]
-        made = [r for r in _handed_out(claims, soft, spans) if _touches(r, soft)]
+        made = [r for r in _handed_out(claims, soft, spans) if _overlapping(soft, _range(r))]
     elif has(release, "hmat-claims-unchecked"):
         made = [
             r
             for r in _handed_out(claims, soft, spans)
-            if _touches(r, soft) and not others.overlaps(_range(r))
+            if _overlapping(soft, _range(r)) and not _overlapping(others, _range(r))
         ]
     else:
         made = list(_checked_claims(claims, soft, others))
         made += _after_claims(made, soft, spans, has(release, "hmem-registered-once"))
-    usable = [r for r in made if r.start % REGION_ALIGN == 0 and r.end % REGION_ALIGN == 0]
+    made.sort()
     return DaxRegions(
-        tuple(sorted(usable)), tuple(_warnings(entries, soft, spans, sorted(made), sorted(usable), release))
+        tuple(region for region in made if _is_aligned(region)),
+        tuple(_warnings(entries, soft, spans, made, release)),
     )
 
 
@@ -164,13 +166,23 @@ def _handed_out(
     taken: list[DaxRegion] = []
     for claim in claims:
         _request(taken, claim)
-    for part in soft:
-        _request(taken, DaxRegion(part.start, part.end, _node_of(part.start, spans)))
-    return sorted(taken)
+    return taken + _out_of_the_way(soft, taken, spans)
+
+
+def _out_of_the_way(
+    soft: Iterable[Range], taken: Sequence[DaxRegion], spans: Sequence[NodeRange]
+) -> list[DaxRegion]:
+    """A region for each entry of which nothing is taken yet."""
+    parts = sorted(_range(region) for region in taken)
+    return [
+        DaxRegion(part.start, part.end, _node_of(part.start, spans))
+        for part in soft
+        if not _overlapping(parts, part)
+    ]
 
 
 def _checked_claims(
-    claims: Sequence[DaxRegion], soft: Sequence[Range], others: RangeSet
+    claims: Sequence[DaxRegion], soft: Sequence[Range], others: Sequence[Range]
 ) -> Iterator[DaxRegion]:
     """Claims that touch soft-reserved memory and nothing else, and fit the resource tree.
 
@@ -178,8 +190,8 @@ def _checked_claims(
     """
     for claim in claims:
         span = _range(claim)
-        hit = [part for part in soft if part.overlaps(span)]
-        if not hit or others.overlaps(span):
+        hit = _overlapping(soft, span)
+        if not hit or _overlapping(others, span):
             continue
         if all(span.contains(part) for part in hit) or any(part.contains(span) for part in hit):
             yield claim
@@ -194,12 +206,7 @@ def _after_claims(
     resources at the top of the tree and registers them again, and entries around a claim whole.
     """
     if once:
-        taken = list(claimed)
-        return [
-            region
-            for region in (DaxRegion(p.start, p.end, _node_of(p.start, spans)) for p in soft)
-            if _request(taken, region)
-        ]
+        return _out_of_the_way(soft, claimed, spans)
     tops = {part for part in soft if not any(_range(c).contains(part) for c in claimed)}
     tops |= {_range(c) for c in claimed if not any(part.contains(_range(c)) for part in tops)}
     return [DaxRegion(part.start, part.end, _node_of(part.start, spans)) for part in sorted(tops)]
@@ -209,12 +216,21 @@ def _node_of(address: int, spans: Iterable[NodeRange]) -> int:
     return next((span.node for span in spans if span.start <= address < span.end), NO_NODE)
 
 
+def _is_aligned(region: DaxRegion) -> bool:
+    """Whether the driver takes it (alloc_dax_region)."""
+    return region.start % REGION_ALIGN == 0 and region.end % REGION_ALIGN == 0
+
+
 def _range(region: DaxRegion) -> Range:
     return Range(region.start, region.end)
 
 
-def _touches(region: DaxRegion, soft: Iterable[Range]) -> bool:
-    return any(part.overlaps(_range(region)) for part in soft)
+def _overlapping(parts: Sequence[Range], span: Range) -> Sequence[Range]:
+    """Those of some sorted, disjoint parts that overlap a range."""
+    first = bisect_right(parts, (span.start, span.end))
+    if first and parts[first - 1].end > span.start:
+        first -= 1
+    return parts[first : bisect_left(parts, (span.end, 0))]
 
 
 def _ram(entries: Iterable[MapEntry]) -> RangeSet:
@@ -226,33 +242,33 @@ def _warnings(
     soft: Sequence[Range],
     spans: Sequence[NodeRange],
     made: Sequence[DaxRegion],
-    usable: Sequence[DaxRegion],
     release: str,
 ) -> Iterator[RegionWarning]:
-    ram, reserved = _ram(entries), RangeSet(soft)
+    ram, reserved = list(_ram(entries)), list(RangeSet(soft))
     before: DaxRegion | None = None
     for region in made:
         span = _range(region)
-        if region not in usable:
+        if not _is_aligned(region):
             yield RegionWarning(
                 "dax-region-misaligned",
                 f"no DAX region of {span}: its start and length must be multiples of 2 MiB (the probe fails with -12)",
                 False,
             )
             continue
-        if ram.overlaps(span):
+        used = sum(part.intersect(span).size for part in _overlapping(ram, span))
+        if used:
             yield RegionWarning(
                 "dax-region-over-ram",
-                f"the DAX region {span} takes in {ram.intersect([span]).size} bytes that the kernel uses as RAM",
+                f"the DAX region {span} takes in {used} bytes that the kernel uses as RAM",
                 True,
             )
-        elif not reserved.contains(span):
+        elif not any(part.contains(span) for part in _overlapping(reserved, span)):
             yield RegionWarning(
                 "dax-region-over-others",
                 f"the DAX region {span} takes in memory that is not soft-reserved",
                 False,
             )
-        if sum(part.overlaps(span) for part in soft) > 1:
+        if len(_overlapping(soft, span)) > 1:
             yield RegionWarning(
                 "dax-regions-merged", f"the DAX region {span} is one over several ranges", False
             )
@@ -270,7 +286,7 @@ def _warnings(
             )
         if not before or region.end > before.end:
             before = region
-    for part in reserved.subtract(_range(r) for r in made):
+    for part in RangeSet(reserved).subtract(_range(r) for r in made):
         yield RegionWarning("dax-region-missing", f"no DAX region of the soft-reserved {part}", False)
     if has(release, "soft-reserved-not-in-iomem"):
         for part in ram_buffers(entries).intersect(reserved):

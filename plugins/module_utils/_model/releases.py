@@ -77,6 +77,11 @@ DIFFERENCES: dict[str, Difference] = {
         "hugepages= takes amounts by node (0:2,1:4), and so does hugetlb_cma=",
         "b5389086ad7b hugetlbfs: extend the definition of hugepages parameter to support node allocation",
     ),
+    "hugetlb-vmemmap-switch": Difference(
+        (5, 19),
+        "hugetlb_free_vmemmap= takes every word for yes and no instead of on and off only",
+        "mm/hugetlb_vmemmap.c of 6.1: core_param of type bool; 47010c040dec renamed the option in 5.19",
+    ),
     "efi-stub-decompresses": Difference(
         (6, 6),
         "the EFI stub unpacks the kernel and chooses its place itself instead of leaving it to the decompressor",

@@ -66,6 +66,12 @@ DIFFERENCES: dict[str, Difference] = {
         "soft-reserved memory goes back to the kernel unless dax_hmem.region_idle=1",
         "e9ee9fe3a9d4 dax: Assign RAM regions to memory-hotplug by default",
     ),
+    "orphans-over-one-mib": Difference(
+        (6, 8),
+        "a host becomes one node where more than 1 MiB of RAM is no node's; before, where it is 1 MiB or more",
+        "arch/x86/mm/numa.c of 6.1: numa_meminfo_cover_memory; mm/memblock.c of 6.12: "
+        "memblock_validate_numa_coverage",
+    ),
     "efi-stub-minds-memmap": Difference(
         (6, 10),
         "the EFI stub does not randomise the kernel's physical place where memmap= is on the command line",
@@ -87,6 +93,11 @@ DIFFERENCES: dict[str, Difference] = {
         "the EFI stub unpacks the kernel and chooses its place itself instead of leaving it to the decompressor",
         "a1b87d54f4e4 x86/efistub: Avoid legacy decompressor when doing EFI boot; 6.1.81 by its change log",
         ((6, 1, 81),),
+    ),
+    "crashkernel-rounds-ram": Difference(
+        (6, 1),
+        "ranges of crashkernel= are compared with all RAM rounded up to 128 MiB",
+        "kernel/crash_core.c of 6.1 (parse_crashkernel_mem); 5.10 takes it as it is",
     ),
     "crashkernel-generic": Difference(
         (6, 7),

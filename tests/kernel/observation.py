@@ -34,7 +34,7 @@ class Resource(NamedTuple):
 
 
 class DaxRegion(NamedTuple):
-    """A DAX region as its directory (below /sys/devices/platform) shows it; ``available`` is -1 where it is not shown."""
+    """A DAX region as its directory below /sys/devices/platform shows it; ``available`` -1: it is not shown."""
 
     path: str
     size: int

@@ -72,17 +72,27 @@ def ram_pages(table: Sequence[MapEntry], release: str) -> RangeSet:
     return RangeSet((e.start, e.end) for e in table if is_ram(e.type, release)).align_inward(PAGE)
 
 
-def iomem(table: Sequence[MapEntry], release: str) -> tuple[IomemRange, ...]:
+def address_limit(firmware: Sequence[MapEntry]) -> int:
+    """The first address past what the processor can address, as far as the firmware's map tells.
+
+    40 bits at least: that is what the smallest servers and QEMU's default processor have.
+    """
+    return 1 << max(40, (max((entry.end for entry in firmware), default=1) - 1).bit_length())
+
+
+def iomem(table: Sequence[MapEntry], release: str, limit: int) -> tuple[IomemRange, ...]:
     """The lines of /proc/iomem that stem from this table (as :func:`late_table` gives it), in order.
 
-    Ranges keep their odd borders there. From 7.0 on soft-reserved ranges are missing, but for those that
-    start below 1 MiB. What stems from devices (PCI windows, ROMs, interrupt controllers) and what lies
-    inside of a line (the kernel's code, devices in reserved ranges) is not known here.
+    Ranges keep their odd borders there. One that ends past ``limit`` (iomem_resource.end: what the
+    processor can address) is missing. From 7.0 on soft-reserved ranges are missing too, but for
+    those that start below 1 MiB. What stems from devices (PCI windows, ROMs, interrupt
+    controllers) and what lies inside of a line (the kernel's code, devices in reserved ranges) is not
+    known here.
     """
     hidden = has(release, "soft-reserved-not-in-iomem")
     lines = []
     for start, end, kind in table:
-        if kind == SOFT_RESERVED and hidden and start >= MIB:
+        if end > limit or (kind == SOFT_RESERVED and hidden and start >= MIB):
             continue
         name = "System RAM" if is_ram(kind, release) else _NAMES.get(kind, "Unknown E820 type")
         lines.append(IomemRange(start, end, name))

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from .._arguments import iterate
 from .._host.model import NodeRange
-from .._ranges import RangeSet
-from .._units import MIB, U64
+from .._ranges import Range, RangeSet
+from .._units import MIB, U64, approximate_size
+from .releases import has
 from .sections import boot_struct_pages_by_node
 
 
@@ -31,16 +32,18 @@ class Spans(NamedTuple):
 
     ranges: tuple[NodeRange, ...]
     messages: tuple[str, ...]
+    #: RAM that is no node's although the kernel goes by the ranges; it does not survive that.
+    orphans: RangeSet = RangeSet()
 
 
 _ONE_NODE = (NodeRange(0, 0, U64),)
 
 
-def spans_of(firmware: Sequence[NodeRange], ram: RangeSet, tokens: Iterable[str]) -> Spans:
+def spans_of(firmware: Sequence[NodeRange], ram: RangeSet, tokens: Iterable[str], release: str = "") -> Spans:
     """The nodes' ranges the kernel goes by: the firmware's, or one node 0 over everything.
 
-    It is one node with ``numa=off`` or ``numa=noacpi``, and where the firmware's ranges leave out
-    1 MiB of RAM or more.
+    It is one node with ``numa=off`` or ``numa=noacpi``, and where the firmware's ranges leave out more
+    than 1 MiB of RAM. With less of it the kernel keeps them (``orphans``).
     """
     messages: list[str] = []
     for argument in iterate(tokens):
@@ -52,13 +55,48 @@ def spans_of(firmware: Sequence[NodeRange], ram: RangeSet, tokens: Iterable[str]
             messages.append(
                 f"{argument.text} divides nodes into emulated ones; the prediction tells the real nodes"
             )
-    outside = ram.subtract((r.start, r.end) for r in firmware).size
-    if outside >= MIB:
+    ranges = joined(firmware, ram)
+    orphans = ram.subtract((r.start, r.end) for r in ranges)
+    if orphans.size > MIB or (orphans.size == MIB and not has(release, "orphans-over-one-mib")):
         messages.append(
-            f"the firmware gives {outside} bytes of RAM to no node: the kernel then takes the host as one node"
+            f"the firmware gives {approximate_size(orphans.size)} of RAM to no node: the kernel then takes the "
+            "host as one node"
         )
         return Spans(_ONE_NODE, tuple(messages))
-    return Spans(tuple(firmware), tuple(messages))
+    return Spans(ranges, tuple(messages), orphans)
+
+
+def joined(firmware: Sequence[NodeRange], ram: RangeSet) -> tuple[NodeRange, ...]:
+    """The firmware's ranges as numa_cleanup_meminfo() makes them.
+
+    Ranges with RAM are cut to where RAM begins and ends; two of one node become one, the hole between
+    them included, where no range of another node is in between. Ranges without RAM stay as they are.
+    """
+    bounds = list(ram)
+    if not bounds:
+        return tuple(firmware)
+    low, high = bounds[0].start, bounds[-1].end
+    used = [
+        NodeRange(r.node, max(r.start, low), min(r.end, high))
+        for r in firmware
+        if ram.overlaps(Range(r.start, r.end))
+    ]
+    index = 0
+    while index < len(used):
+        other = index + 1
+        while other < len(used):
+            one, two = used[index], used[other]
+            whole = NodeRange(one.node, min(one.start, two.start), max(one.end, two.end))
+            if one.node != two.node or any(
+                r.node != one.node and whole.start < r.end and whole.end > r.start for r in used
+            ):
+                other += 1
+                continue
+            used[index] = whole
+            del used[other]
+        index += 1
+    unused = [r for r in firmware if not ram.overlaps(Range(r.start, r.end))]
+    return tuple(sorted(used + unused, key=lambda r: (r.start, r.end, r.node)))
 
 
 def memory_of_nodes(ram: RangeSet, spans: Spans) -> Mapping[int, NodeMemory]:

@@ -13,19 +13,15 @@ from typing import Any
 
 from .._arguments import COMMAND_LINE_SIZE, split
 from .._host.model import Host, MapEntry
+from .dax_regions import DaxRegion, dax_regions
 from .dmem import DmemResult, Region, dmem_prediction, has_dmem
 from .e820 import Ignored, apply_arguments, table_limit
-from .iomem import IomemRange, iomem, late_table, ram_pages
+from .iomem import IomemRange, address_limit, iomem, late_table, ram_pages
+from .kaslr import Verdict, placement, verdict
 from .node_memory import NodeMemory, memory_of_nodes, spans_of
+from .notes import Note
 from .releases import version
-
-
-@dataclass(frozen=True)
-class Warn:
-    """Something to know about a prediction; ``code`` is a stable word for programs."""
-
-    code: str
-    message: str
+from .survival import Memory, check_survival
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,12 @@ class Prediction:
     command_line: str
     kernel_map: tuple[MapEntry, ...]
     iomem: tuple[IomemRange, ...]
+    dax_regions: tuple[DaxRegion, ...]
     dmem_regions: tuple[Region, ...]
+    kaslr: Verdict
     nodes: Mapping[int, NodeMemory]
     ignored_arguments: tuple[Ignored, ...]
-    warnings: tuple[Warn, ...]
+    warnings: tuple[Note, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -53,7 +51,9 @@ class Prediction:
             "command_line": self.command_line,
             "kernel_map": [list(entry) for entry in self.kernel_map],
             "iomem": [list(line) for line in self.iomem],
+            "dax_regions": [list(region) for region in self.dax_regions],
             "dmem_regions": [list(region) for region in self.dmem_regions],
+            "kaslr": self.kaslr.to_json(),
             "nodes": {str(node): memory._asdict() for node, memory in sorted(self.nodes.items())},
             "ignored_arguments": [
                 {"argument": ignored.argument, "reason": ignored.reason} for ignored in self.ignored_arguments
@@ -69,11 +69,11 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
     :class:`~.._errors.NotPossible` (code ``does-not-boot``) where the kernel would stop for good.
     """
     release = kernel or host.kernel
-    warnings: list[Warn] = []
+    warnings: list[Note] = []
     line, ignored = _seen(tokens)
     if ignored:
         warnings.append(
-            Warn(
+            Note(
                 "command-line-too-long",
                 f"the kernel reads {COMMAND_LINE_SIZE - 1} bytes; the rest is cut off",
             )
@@ -82,26 +82,51 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
     user = apply_arguments(host.firmware_map, line, release, limit)
     if user.overflowed:
         warnings.append(
-            Warn("table-full", f"the kernel's table has room for {limit} ranges; what came after is lost")
+            Note("table-full", f"the kernel's table has room for {limit} ranges; what came after is lost")
         )
     late = late_table(user.entries, limit)
     ram = ram_pages(late, release)
-    spans = spans_of(host.node_ranges, ram, line)
-    warnings += [Warn("nodes", message) for message in spans.messages]
+    spans = spans_of(host.node_ranges, ram, line, release)
+    warnings += [Note("nodes", message) for message in spans.messages]
+    fixed_place = host.firmware_boot != "efi" and not placement(line, release).randomised
+    plain = _without_arguments(host, release, limit)
+    warnings += check_survival(host.firmware_map, plain, Memory(ram, spans.orphans), fixed_place)
+    place = verdict(line, release, host.firmware_boot, plain.ram.subtract(ram))
+    dax = dax_regions(late, host, line, release)
+    warnings += [Note(warning.code, warning.message) for warning in dax.warnings]
     dmem = dmem_prediction(host, line, user.entries, release)
-    warnings += [Warn(*warning) for warning in dmem.warnings]
+    warnings += [Note(*warning) for warning in dmem.warnings]
     if _dmem_takes(host, release, dmem):
         ram = ram.subtract((region.start, region.end) for region in dmem.regions)
+    limit_of_addresses = address_limit(host.firmware_map)
+    for start, end, _ in late:
+        if end > limit_of_addresses:
+            warnings.append(
+                Note(
+                    "address-width",
+                    f"[{start:#x}, {end:#x}) is past {limit_of_addresses:#x}: it is predicted to be missing in "
+                    "/proc/iomem, but a processor that can address more shows it",
+                )
+            )
     return Prediction(
         kernel=release,
         command_line=" ".join(line),
         kernel_map=user.entries,
-        iomem=iomem(late, release),
+        iomem=iomem(late, release, limit_of_addresses),
+        dax_regions=dax.regions,
         dmem_regions=dmem.regions,
+        kaslr=place,
         nodes=memory_of_nodes(ram, spans),
         ignored_arguments=(*user.ignored, *(Ignored(*refused) for refused in dmem.refused), *ignored),
         warnings=tuple(warnings),
     )
+
+
+def _without_arguments(host: Host, release: str, limit: int) -> Memory:
+    """What the kernel has where the command line says nothing about memory."""
+    table = late_table(apply_arguments(host.firmware_map, (), release, limit).entries, limit)
+    ram = ram_pages(table, release)
+    return Memory(ram, spans_of(host.node_ranges, ram, (), release).orphans)
 
 
 def _seen(tokens: Sequence[str]) -> tuple[list[str], list[Ignored]]:

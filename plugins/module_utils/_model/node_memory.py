@@ -99,12 +99,19 @@ def joined(firmware: Sequence[NodeRange], ram: RangeSet) -> tuple[NodeRange, ...
     return tuple(sorted(used + unused, key=lambda r: (r.start, r.end, r.node)))
 
 
+def ram_of_nodes(ram: RangeSet, spans: Spans) -> dict[int, RangeSet]:
+    """RAM by node; a node without any is left out."""
+    by_node: dict[int, list[NodeRange]] = {}
+    for span in spans.ranges:
+        by_node.setdefault(span.node, []).append(span)
+    found = {node: ram.intersect((s.start, s.end) for s in own) for node, own in sorted(by_node.items())}
+    return {node: own for node, own in found.items() if own}
+
+
 def memory_of_nodes(ram: RangeSet, spans: Spans) -> Mapping[int, NodeMemory]:
     """RAM and struct pages by node; a node without RAM is left out."""
     struct_pages = boot_struct_pages_by_node(ram, spans.ranges)
-    result = {}
-    for node in sorted({span.node for span in spans.ranges}):
-        size = ram.intersect((s.start, s.end) for s in spans.ranges if s.node == node).size
-        if size:
-            result[node] = NodeMemory(size, struct_pages.get(node, 0))
-    return result
+    return {
+        node: NodeMemory(own.size, struct_pages.get(node, 0))
+        for node, own in ram_of_nodes(ram, spans).items()
+    }

@@ -13,15 +13,18 @@ from typing import Any
 
 from .._arguments import COMMAND_LINE_SIZE, split
 from .._host.model import Host, MapEntry
+from .crashkernel import crashkernel
 from .dax_regions import DaxRegion, dax_regions
 from .dmem import DmemResult, Region, dmem_prediction, has_dmem
 from .e820 import Ignored, apply_arguments, table_limit
+from .hugepages import hugepages
 from .iomem import IomemRange, address_limit, iomem, late_table, ram_pages
 from .kaslr import Verdict, placement, verdict
-from .node_memory import NodeMemory, memory_of_nodes, spans_of
+from .node_memory import NodeMemory, memory_of_nodes, ram_of_nodes, spans_of
 from .notes import Note
 from .releases import version
 from .survival import Memory, check_survival
+from .windows import expanded, top_level, windows_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Prediction:
     iomem: tuple[IomemRange, ...]
     dax_regions: tuple[DaxRegion, ...]
     dmem_regions: tuple[Region, ...]
+    hugepages: Mapping[int, Mapping[int, int]]
+    crashkernel: tuple[int, int]
     kaslr: Verdict
     nodes: Mapping[int, NodeMemory]
     ignored_arguments: tuple[Ignored, ...]
@@ -53,6 +58,11 @@ class Prediction:
             "iomem": [list(line) for line in self.iomem],
             "dax_regions": [list(region) for region in self.dax_regions],
             "dmem_regions": [list(region) for region in self.dmem_regions],
+            "hugepages": {
+                str(node): {str(size): count for size, count in sorted(pages.items())}
+                for node, pages in sorted(self.hugepages.items())
+            },
+            "crashkernel": {"low": self.crashkernel[0], "high": self.crashkernel[1]},
             "kaslr": self.kaslr.to_json(),
             "nodes": {str(node): memory._asdict() for node, memory in sorted(self.nodes.items())},
             "ignored_arguments": [
@@ -98,6 +108,9 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
     warnings += [Note(*warning) for warning in dmem.warnings]
     if _dmem_takes(host, release, dmem):
         ram = ram.subtract((region.start, region.end) for region in dmem.regions)
+    crash = crashkernel(line, ram, release)
+    huge = hugepages(line, release, ram_of_nodes(ram, spans), host.kernel_config or None)
+    warnings += [*crash.warnings, *huge.warnings]
     limit_of_addresses = address_limit(host.firmware_map)
     for start, end, _ in late:
         if end > limit_of_addresses:
@@ -108,16 +121,25 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
                     "/proc/iomem, but a processor that can address more shows it",
                 )
             )
+    windows = windows_of(host.state)
     return Prediction(
         kernel=release,
         command_line=" ".join(line),
         kernel_map=user.entries,
-        iomem=iomem(late, release, limit_of_addresses),
+        iomem=top_level(expanded(iomem(late, release, limit_of_addresses), windows), windows),
         dax_regions=dax.regions,
         dmem_regions=dmem.regions,
+        hugepages=huge.pages,
+        crashkernel=(crash.low, crash.high),
         kaslr=place,
         nodes=memory_of_nodes(ram, spans),
-        ignored_arguments=(*user.ignored, *(Ignored(*refused) for refused in dmem.refused), *ignored),
+        ignored_arguments=(
+            *user.ignored,
+            *(Ignored(*refused) for refused in dmem.refused),
+            *crash.ignored,
+            *huge.ignored,
+            *ignored,
+        ),
         warnings=tuple(warnings),
     )
 

@@ -54,6 +54,23 @@ def expanded(lines: Iterable[IomemRange], windows: Sequence[Range]) -> tuple[Iom
     return tuple(sorted(found, key=lambda line: (line.start, -line.end)))
 
 
+def top_level(lines: Iterable[IomemRange], windows: Sequence[Range]) -> tuple[IomemRange, ...]:
+    """The lines (as :func:`expanded` gives them) that do not stand inside of a window.
+
+    Of two that are equal the one that comes last holds the other (__insert_resource).
+    """
+    return tuple(
+        line
+        for line in lines
+        if not any(
+            window.start <= line.start
+            and line.end <= window.end
+            and not (_comes_late(line) and line[:2] == tuple(window))
+            for window in windows
+        )
+    )
+
+
 def _comes_late(line: IomemRange) -> bool:
     return line.name in _LATE and line.start >= MIB
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,6 +18,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.nodes import
 from ansible_collections.carveout.memory.plugins.module_utils._model.iomem import is_ram, type_name
 from ansible_collections.carveout.memory.plugins.module_utils._model.predict import Prediction
 
+from .machine import size_words
 from .observation import Observation
 
 #: The names under which the kernel shows entries of its table in /proc/iomem; all others are devices.
@@ -70,6 +71,8 @@ def host_of(seen: Observation) -> Host:
         foreign=(),
         committed=None,
         layouts={},
+        # where the machine's devices are: a running host's reader knows it too
+        state={"iomem": [list(line) for line in seen.iomem]},
     )
 
 
@@ -81,6 +84,8 @@ def differences(predicted: Prediction, seen: Observation) -> list[Difference]:
         _compare("kernel_map", _map_rows(predicted.kernel_map, release), _map_rows(seen.kernel_map, release)),
         _compare("iomem", [(r.start, r.end, r.name) for r in predicted.iomem], _iomem_rows(seen)),
         _compare_words("present", _node_words(ram), _node_words(seen.present)),
+        _compare_words("hugepages", _hugepage_words(predicted.hugepages), _hugepage_words(seen.hugepages)),
+        _compare("dax_regions", _region_rows(predicted.dax_regions), _region_rows(_real_regions(seen))),
     ]
     return [difference for difference in found if difference is not None]
 
@@ -91,8 +96,25 @@ def _map_rows(entries: Sequence[MapEntry], release: str) -> list[Row]:
 
 
 def _iomem_rows(seen: Observation) -> list[Row]:
-    """The lines that stem from the kernel's table, wherever they stand: devices may be above or below them."""
-    return [(r.start, r.end, r.name) for r in seen.iomem if r.name in _TABLE_NAMES]
+    """The lines that stem from the kernel's table, but for those inside of a PCI bus's window."""
+    rows = []
+    window = None
+    for line in seen.iomem:
+        if window is not None and line.depth > window:
+            continue
+        window = line.depth if line.name.startswith("PCI Bus") else None
+        if line.name in _TABLE_NAMES:
+            rows.append((line.start, line.end, line.name))
+    return rows
+
+
+def _region_rows(regions: Iterable[tuple[int, int, int]]) -> list[Row]:
+    return [(start, end, f"node {node}") for start, end, node in regions]
+
+
+def _real_regions(seen: Observation) -> list[tuple[int, int, int]]:
+    """Each region has one device over all of it, where dax_hmem is loaded as it is."""
+    return [(device.start, device.end, device.node) for device in seen.dax_devices]
 
 
 def kernel_place(seen: Observation) -> tuple[int, int] | None:
@@ -125,6 +147,15 @@ def _row(row: Row) -> str:
 
 def _node_words(nodes: dict[int, int]) -> list[str]:
     return [f"node {node}: {size:,} bytes" for node, size in sorted(nodes.items())]
+
+
+def _hugepage_words(nodes: Mapping[int, Mapping[int, int]]) -> list[str]:
+    return [
+        f"node {node}: {count} of {size_words(size)}"
+        for node, sizes in sorted(nodes.items())
+        for size, count in sorted(sizes.items())
+        if count
+    ]
 
 
 def side_by_side(subject: str, left: Sequence[str], right: Sequence[str]) -> str:

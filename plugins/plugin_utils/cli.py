@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, Problem
 from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
@@ -30,8 +31,13 @@ _COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="carveout", description="Plan, predict, check and verify memory carved out of hosts for tenants."
     )
     parser.add_argument("--version", action="version", version=f"carveout {VERSION}")

@@ -32,7 +32,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     host = read_host_file(args.host, args.kernel)
-    prediction = predict(host, split(args.cmdline))
+    # Undecodable bytes as in a snapshot's command line.
+    prediction = predict(host, split(printable(args.cmdline)))
     if args.format == "json":
         json.dump(prediction.to_json(), sys.stdout, indent=1)
         print()

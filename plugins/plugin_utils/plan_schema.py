@@ -75,7 +75,7 @@ def plan_path(parts: Iterable[Any]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{part}" if text else str(part)
+            text = _join(text, str(part))
     return text
 
 
@@ -155,6 +155,7 @@ def _known(error: Any) -> list[str]:
 
 
 def _join(path: str, key: str) -> str:
+    key = key or '""'  # a place has to be named even where the key is empty
     return f"{path}.{key}" if path else key
 
 

@@ -21,17 +21,18 @@ _POOLS = (
     ("#0072b2", '<path d="M0 4H8M4 0V8"/>'),
     ("#e69f00", '<path d="M-1 7 1 9M0 0 8 8M7-1 9 1"/>'),
 )
-_IDS = {KERNEL: "kernel", LOST: "lost", FIRMWARE: "firmware", HOLE: "hole"}
+_IDS = {KERNEL: "kernel", LOST: "lost", FIRMWARE: "firmware"}
 _OTHERS = {
     KERNEL: ("#e0e0e0", ""),
     LOST: ("#d55e00", '<path d="M0 0 8 8M0 8 8 0" stroke="#fff" stroke-width="2" stroke-opacity="1"/>'),
     FIRMWARE: ("#ffffff", '<path d="M-1 1 1-1M0 8 8 0M7 9 9 7M-2 6 6-2M2 10 10 2" stroke-opacity="1"/>'),
-    HOLE: ("#ffffff", ""),
 }
 
 
 def fill(use: str, pools: list[str], idle: bool = False) -> str:
     """The value of ``fill`` for a use; ``pools`` are the names in order."""
+    if use == HOLE:
+        return "none"
     if use in _IDS:
         return f"url(#{_IDS[use]})"
     return f"url(#pool{pools.index(use) % len(_POOLS)}{'i' if idle else ''})"
@@ -56,7 +57,8 @@ def _tile(name: str, colour: str, strokes: str, opacity: float) -> str:
 def box(x: float, y: float, width: float, height: float, paint: str, hint: str = "") -> str:
     """A rectangle with what it is as its title."""
     shape = f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" fill="{paint}"'
-    return f'{shape} stroke="#000" stroke-width="0.7"><title>{escape(hint)}</title></rect>'
+    stroke = 'stroke="#777" stroke-dasharray="3 2"' if paint == "none" else 'stroke="#000" stroke-width="0.7"'
+    return f"{shape} {stroke}><title>{escape(hint)}</title></rect>"
 
 
 def label(

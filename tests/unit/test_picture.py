@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -47,6 +48,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.picture_text impor
     wrap,
 )
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
+from ansible_collections.carveout.memory.plugins.plugin_utils.plan_yaml import load_plan
 
 
 def make_host(top: int = 12 * GIB, border: int = 8 * GIB) -> Host:
@@ -71,6 +73,32 @@ def make_host(top: int = 12 * GIB, border: int = 8 * GIB) -> Host:
         committed=None,
         layouts={},
     )
+
+
+#: The lab's virtual host as QEMU and its firmware make it.
+LAB = dataclasses.replace(
+    make_host(),
+    firmware_map=tuple(
+        MapEntry(*entry)
+        for entry in (
+            (0, 0x9FC00, 1),
+            (0x9FC00, 0xA0000, 2),
+            (0xF0000, 0x100000, 2),
+            (0x100000, 0xBFFDD000, 1),
+            (0xBFFDD000, 0xC0000000, 2),
+            (0xFFFC0000, 4 * GIB, 2),
+            (4 * GIB, 10 * GIB, 1),
+            (0xFD00000000, TIB, 2),
+        )
+    ),
+    node_ranges=(
+        NodeRange(0, 0, 0xA0000),
+        NodeRange(0, MIB, 3 * GIB),
+        NodeRange(0, 4 * GIB, 6 * GIB),
+        NodeRange(1, 6 * GIB, 10 * GIB),
+    ),
+    kernel_default="6.12.117+deb13-amd64",
+)
 
 
 def made(pools: dict[str, Any], host: Host, kernel: str = "1GiB") -> Layout:
@@ -117,6 +145,14 @@ def bars(host: Host, layout: Layout) -> list[str]:
     rows = [row for row in layout_text(host, layout).splitlines() if row.endswith("|")]
     assert all(len(row) == 78 for row in rows)
     return [row[9:-1] for row in rows]
+
+
+def test_the_lab_of_the_readme(checkout: Path) -> None:
+    plan = load_plan((checkout / "plans" / "lab.yml").read_text(encoding="utf-8"), "lab.yml")
+    layout = make_layout(validated_plan(plan), LAB)
+    text = layout_text(LAB, layout)
+    assert f"```\n{text}```" in (checkout / "README.md").read_text(encoding="utf-8"), text
+    assert layout_svg(LAB, layout) == (checkout / "docs" / "lab.svg").read_text(encoding="utf-8")
 
 
 def test_bars_are_to_scale() -> None:
@@ -380,7 +416,7 @@ def test_patterns_tell_pools_apart_without_colours() -> None:
     strokes = {
         name: ElementTree.tostring(next(iter(pattern.iter(f"{SVG}g"))))
         for name, pattern in patterns.items()
-        if not (name or "").endswith("i") and name not in ("kernel", "hole")
+        if not (name or "").endswith("i") and name != "kernel"
     }
     assert len(strokes) == 8 and len(set(strokes.values())) == 8
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from .._arguments import iterate, same_name
 from .._host.model import RAM, SOFT_RESERVED, Host, MapEntry, NodeRange
 from .._ranges import Range, RangeSet
-from .._units import MIB, align_up
+from .._units import MIB, U64, align_up
 from .node_memory import spans_of
 from .releases import has
 
@@ -71,26 +71,26 @@ def dax_regions(entries: Sequence[MapEntry], host: Host, tokens: Sequence[str], 
     reason = _no_regions(host, tokens, release)
     if reason:
         return DaxRegions((), (RegionWarning("dax-no-regions", reason, False),))
-    spans = spans_of(host.node_ranges, _ram(entries), tokens).ranges
+    nodes = _nodes(host, _ram(entries), tokens, release)
     others = list(RangeSet((e.start, e.end) for e in entries if e.type != SOFT_RESERVED))
     claims = _claims(host, tokens)
     if has(release, "soft-reserved-not-in-iomem"):
         # e820__reserve_resources() still registers what begins below 1 MiB in the common tree
         soft = [part for part in soft if part.start >= MIB]
-        made = [r for r in _handed_out(claims, soft, spans) if _overlapping(soft, _range(r))]
+        made = [r for r in _handed_out(claims, soft, nodes) if _overlapping(soft, _range(r))]
     elif has(release, "hmat-claims-unchecked"):
         made = [
             r
-            for r in _handed_out(claims, soft, spans)
+            for r in _handed_out(claims, soft, nodes)
             if _overlapping(soft, _range(r)) and not _overlapping(others, _range(r))
         ]
     else:
         made = list(_checked_claims(claims, soft, others))
-        made += _after_claims(made, soft, spans, has(release, "hmem-registered-once"))
+        made += _after_claims(made, soft, nodes, has(release, "hmem-registered-once"))
     made.sort()
     return DaxRegions(
         tuple(region for region in made if _is_aligned(region)),
-        tuple(_warnings(entries, soft, spans, made, release)),
+        tuple(_warnings(entries, soft, host.node_ranges, made, release)),
     )
 
 
@@ -160,22 +160,22 @@ def _request(taken: list[DaxRegion], wanted: DaxRegion) -> bool:
 
 
 def _handed_out(
-    claims: Sequence[DaxRegion], soft: Sequence[Range], spans: Sequence[NodeRange]
+    claims: Sequence[DaxRegion], soft: Sequence[Range], nodes: Sequence[NodeRange]
 ) -> list[DaxRegion]:
     """hmem_active of 6.3 and later: every claim, whatever lies there, then entries out of all claims' way."""
     taken: list[DaxRegion] = []
     for claim in claims:
         _request(taken, claim)
-    return taken + _out_of_the_way(soft, taken, spans)
+    return taken + _out_of_the_way(soft, taken, nodes)
 
 
 def _out_of_the_way(
-    soft: Iterable[Range], taken: Sequence[DaxRegion], spans: Sequence[NodeRange]
+    soft: Iterable[Range], taken: Sequence[DaxRegion], nodes: Sequence[NodeRange]
 ) -> list[DaxRegion]:
     """A region for each entry of which nothing is taken yet."""
     parts = sorted(_range(region) for region in taken)
     return [
-        DaxRegion(part.start, part.end, _node_of(part.start, spans))
+        DaxRegion(part.start, part.end, _node_of(part.start, nodes))
         for part in soft
         if not _overlapping(parts, part)
     ]
@@ -198,7 +198,7 @@ def _checked_claims(
 
 
 def _after_claims(
-    claimed: Sequence[DaxRegion], soft: Sequence[Range], spans: Sequence[NodeRange], once: bool
+    claimed: Sequence[DaxRegion], soft: Sequence[Range], nodes: Sequence[NodeRange], once: bool
 ) -> list[DaxRegion]:
     """What hmem_init() adds on kernels before 6.3.
 
@@ -206,14 +206,33 @@ def _after_claims(
     resources at the top of the tree and registers them again, and entries around a claim whole.
     """
     if once:
-        return _out_of_the_way(soft, claimed, spans)
+        return _out_of_the_way(soft, claimed, nodes)
     tops = {part for part in soft if not any(_range(c).contains(part) for c in claimed)}
     tops |= {_range(c) for c in claimed if not any(part.contains(_range(c)) for part in tops)}
-    return [DaxRegion(part.start, part.end, _node_of(part.start, spans)) for part in sorted(tops)]
+    return [DaxRegion(part.start, part.end, _node_of(part.start, nodes)) for part in sorted(tops)]
 
 
-def _node_of(address: int, spans: Iterable[NodeRange]) -> int:
-    return next((span.node for span in spans if span.start <= address < span.end), NO_NODE)
+def _nodes(host: Host, ram: RangeSet, tokens: Sequence[str], release: str) -> tuple[NodeRange, ...]:
+    """Ranges in the order in which phys_to_target_node() asks them: ranges of RAM, and ranges without any.
+
+    Behind the ranges that the kernel keeps for its RAM (cut and joined) stand those that it sets aside
+    (numa_reserved_meminfo): without RAM, or past the last of it.
+    """
+    used = spans_of(host.node_ranges, ram, tokens, release).ranges
+    if used and used[0].end == U64:
+        return used
+    last = max((part.end for part in ram), default=0)
+    aside = []
+    for span in host.node_ranges:
+        if not ram.overlaps(Range(span.start, span.end)):
+            aside.append(span)
+        elif span.end > last:
+            aside.append(NodeRange(span.node, max(span.start, last), span.end))
+    return (*aside, *used) if has(release, "set-aside-range-tells-node") else (*used, *aside)
+
+
+def _node_of(address: int, nodes: Iterable[NodeRange]) -> int:
+    return next((span.node for span in nodes if span.start <= address < span.end), NO_NODE)
 
 
 def _is_aligned(region: DaxRegion) -> bool:

@@ -137,6 +137,13 @@ DIFFERENCES: dict[str, Difference] = {
         "not read",
         "lib/kstrtox.c and lib/cmdline.c of 7.2: _parse_integer_limit, memparse",
     ),
+    "set-aside-range-tells-node": Difference(
+        (7, 0),
+        "the node of an address is that of a firmware range without RAM, where there is one, before that of a range "
+        "with RAM around it",
+        "mm/numa_memblks.c of 6.12.117 and 7.2: phys_to_target_node; 6.1 asks the other way round",
+        ((6, 12, 117),),
+    ),
     "soft-reserved-not-in-iomem": Difference(
         (7, 0),
         "soft-reserved ranges are not in /proc/iomem before a device is bound",

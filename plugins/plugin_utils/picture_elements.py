@@ -24,7 +24,10 @@ _POOLS = (
 _IDS = {KERNEL: "kernel", LOST: "lost", FIRMWARE: "firmware"}
 _OTHERS = {
     KERNEL: ("#e0e0e0", ""),
-    LOST: ("#d55e00", '<path d="M0 0 8 8M0 8 8 0" stroke="#fff" stroke-width="2" stroke-opacity="1"/>'),
+    LOST: (
+        "#d55e00",
+        '<path d="M-1 7 1 9M0 0 8 8M7-1 9 1" stroke="#fff" stroke-width="1.6" stroke-opacity="1"/>',
+    ),
     FIRMWARE: ("#ffffff", '<path d="M-1 1 1-1M0 8 8 0M7 9 9 7M-2 6 6-2M2 10 10 2" stroke-opacity="1"/>'),
 }
 

@@ -22,7 +22,7 @@ from .picture_legend import Row, device_labels, is_idle, legend, pools
 from .picture_scale import Band, Drawing, NodeMap, node_maps
 
 _WIDTH, _LEFT, _BAR = 900, 62, 824
-_LEAST, _GAP = 4, 16
+_LEAST, _GAP = 6, 16
 _TOP, _NODE, _LINE = 26, 148, 20
 #: Below the node's title: where the bars start and how high they are, and the lines of words below.
 _BEFORE, _BEFORE_HEIGHT, _AFTER, _AFTER_HEIGHT, _USES, _PLACES = 8, 24, 38, 36, 90, 106

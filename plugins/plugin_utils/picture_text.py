@@ -20,11 +20,11 @@ from .picture_scale import Band, Drawing, NodeMap, node_maps
 _WIDTH = 68
 _CUT = "//"
 _MARKS = {KERNEL: ".", LOST: "!", FIRMWARE: "x", HOLE: " "}
-_POOL_MARKS = "ABCDEFGHIJKLMNOPQRSTUVWYZ"
+_POOL_MARKS = "ABCDEFGHIJKLMNOPQRSTUVWYZ0123456789"
 
 
 def pool_marks(layout: Layout) -> dict[str, str]:
-    """A letter for each pool; its parts without a device have the small one."""
+    """A letter (a digit from the 26th on) for each pool; parts without a device have the small one."""
     return {name: _POOL_MARKS[index % len(_POOL_MARKS)] for index, name in enumerate(pools(layout))}
 
 

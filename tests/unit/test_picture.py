@@ -278,7 +278,7 @@ devices = st.one_of(st.just(""), st.sampled_from([f"d{n}" for n in range(200)]))
 
 @given(
     st.lists(st.tuples(st.integers(MIB, 1 << 46), uses, uses, devices), min_size=1, max_size=300),
-    st.sampled_from([(68, 1, 2), (824, 4, 16)]),
+    st.sampled_from([(68, 1, 2), (824, 6, 16)]),
 )
 def test_any_map_fits_into_the_cells(
     pieces: list[tuple[int, str, str, str]], measures: tuple[int, int, int]

@@ -26,11 +26,11 @@ from .._model.sections import (
     sections_with_pages,
 )
 from .._units import MIB, SECTION, align_up, approximate_size, format_size
-from .devices import place_devices
 from .foreign import check_foreign, numa_problems
-from .nodes import node_plans, place_node
+from .moves import NodeResult, moved_devices, place_node
+from .nodes import NodePlan, memory_block, node_plans
 from .plan import Plan
-from .sticky import earlier_extents, still_satisfies
+from .sticky import still_satisfies
 
 #: Less than this beside its struct pages, and a distribution's kernel with its initrd and services
 #: does not come up far enough to be reached.
@@ -49,28 +49,44 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
         check_foreign(host, before, previous.reservations)
         _check_length(host.foreign_tokens, previous)
         return previous
-    reservations: list[Reservation] = []
-    warnings: list[LayoutWarning] = []
+    results: list[NodeResult] = []
     problems: list[Problem] = []
     for node in nodes:
-        earlier = [r for r in previous.reservations if r.node == node.node] if previous else []
         try:
-            placed, moved = place_node(node, earlier)
+            results.append(place_node(node, previous, replan, memory_block(host)))
         except NotPossible as error:
             problems += error.problems
-            continue
-        reservations += placed
-        warnings += [
-            LayoutWarning(
-                "pool-moved", f"pool {pool} on node {node.node} moves: its place is needed otherwise"
-            )
-            for pool in moved
-        ]
     if problems:
         raise NotPossible(problems)
+    reservations = [r for result in results for r in result.reservations]
     check_foreign(host, before, reservations)
-    devices = _devices(plan, reservations, previous)
+    # A mapping of the plan has no order that means anything: the layout must not depend on it.
+    devices = sorted((d for result in results for d in result.devices), key=lambda d: (d.pool, d.node))
+    warnings = _moves(nodes, results, moved_devices(previous, devices))
     return _finish(plan, host, before, reservations, devices, warnings)
+
+
+def _moves(
+    nodes: Sequence[NodePlan], results: Sequence[NodeResult], devices: Sequence[Device]
+) -> list[LayoutWarning]:
+    """What is not where it was, and what the pools that take the rest do not get because all else is."""
+    warnings = []
+    for node, result in zip(nodes, results):
+        for pool in result.moved:
+            text = f"pool {pool} on node {node.node} moves: its place is needed otherwise"
+            warnings.append(LayoutWarning("pool-moved", text))
+        for device in (d for d in devices if d.node == node.node):
+            what = f"device {device.name} of pool {device.pool} on node {node.node}"
+            text = f"{what} moves: its place is needed otherwise"
+            warnings.append(LayoutWarning("device-moved", text))
+        if result.missed:
+            rest = next(d.pool for d in node.demands if d.size is None)
+            text = (
+                f"pool {rest} on node {node.node} gets {format_size(result.missed)} less than it could, because what "
+                "is there already stays where it is; planning anew (replan) would move it"
+            )
+            warnings.append(LayoutWarning("rest-smaller", text))
+    return warnings
 
 
 def check_host(plan: Plan, host: Host) -> tuple[MapEntry, ...]:
@@ -100,32 +116,6 @@ def check_host(plan: Plan, host: Host) -> tuple[MapEntry, ...]:
     if problems:
         raise NotPossible(problems)
     return before
-
-
-def _devices(plan: Plan, reservations: Sequence[Reservation], previous: Layout | None) -> list[Device]:
-    result: list[Device] = []
-    problems: list[Problem] = []
-    # A mapping of the plan has no order that means anything: the layout must not depend on it.
-    for pool in sorted(plan.pools, key=lambda p: p.name):
-        for node in sorted(pool.nodes):
-            wanted = [d for d in pool.devices if d.node == node]
-            if not wanted:
-                continue
-            ranges = [r.range for r in reservations if r.pool == pool.name and r.node == node]
-            try:
-                placed = place_devices(
-                    pool.path, node, ranges, wanted, earlier_extents(previous, pool.name, node)
-                )
-            except NotPossible as error:
-                problems += error.problems
-                continue
-            result += [
-                Device(d.name, pool.name, node, d.align, placed[d.name], d.path, d.owner, d.group, d.mode)
-                for d in wanted
-            ]
-    if problems:
-        raise NotPossible(problems)
-    return result
 
 
 def _finish(

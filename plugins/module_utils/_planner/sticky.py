@@ -87,10 +87,3 @@ def _is_device(device: Device, pool: str, wish: DevicePlan, layout: Layout) -> b
             device.extents == tuple(Range(s + e.start, s + e.end) for e in wish.extents) for s in starts
         )
     return len(device.extents) == 1 and (not isinstance(wish.size, int) or device.size == wish.size)
-
-
-def earlier_extents(layout: Layout | None, pool: str, node: int) -> dict[str, tuple[Range, ...]]:
-    """Where the devices of a pool on a node were, by name."""
-    if layout is None:
-        return {}
-    return {d.name: d.extents for d in layout.devices if d.pool == pool and d.node == node}

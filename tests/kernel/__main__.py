@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from . import packages
+from . import kaslr_proof, packages
 from .cases import make_case
 from .check import Baselines, Result, Verdict, check
 from .packages import Kernel
@@ -21,6 +21,8 @@ from .record import Tally
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 where all is as predicted, 1 where something is not, 2 where it could not be tried."""
     options = _parser().parse_args(arguments)
+    if options.command == "kaslr":
+        return kaslr_proof.run(options)
     try:
         chosen = options.kernel or packages.pins()["default"]
         kernels = [packages.kernel(series) for series in chosen]
@@ -55,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--kernel", action="append", metavar="SERIES", choices=series, help=", ".join(series)
         )
+    proof = commands.add_parser(
+        "kaslr", help="many boots with KASLR on: the guard holds, its absence does harm"
+    )
+    kaslr_proof.add_arguments(proof)
     return parser
 
 

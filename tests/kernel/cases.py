@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass
 from enum import Enum
 
+from .hugepage_cases import crash_tokens, huge_tokens
 from .machine import GIB, MIB, Machine
 from .words import Words
 
@@ -45,7 +46,9 @@ def make_case(seed: int, number: int) -> Case:
         return Case(seed, number, machine, _dying(rng, machine), Expect.DIES)
     if kind < 1 / 12 + 1 / 8:
         return Case(seed, number, machine, _kaslr(rng, 0.5), Expect.PLANNED)
-    tokens = [*_kaslr(rng, 0.2), *_memory(rng, machine), *_hugepages(rng, machine)]
+    tokens = [*_kaslr(rng, 0.2), *_memory(rng, machine)]
+    tokens += huge_tokens(rng, machine) if rng.random() < 0.25 else []
+    tokens += crash_tokens(rng) if rng.random() < 0.25 else []
     return Case(seed, number, machine, tuple(tokens), Expect.BOOTS)
 
 
@@ -105,20 +108,6 @@ def _memory(rng: random.Random, machine: Machine) -> list[str]:
         # what follows is for init
         tokens += ["--", f"memmap={words.item()}"]
     return tokens
-
-
-def _hugepages(rng: random.Random, machine: Machine) -> list[str]:
-    if rng.random() < 0.8:
-        return []
-    nodes = len(machine.nodes)
-    form = rng.randrange(4)
-    if form == 0:
-        return [f"hugepages={rng.randrange(1, 200)}"]
-    if form == 1:
-        return ["hugepagesz=2M", f"hugepages={rng.randrange(1, 200)}"]
-    if form == 2:
-        return ["hugepagesz=2M", f"hugepages={','.join(f'{n}:{rng.randrange(1, 60)}' for n in range(nodes))}"]
-    return ["hugepagesz=1G", "hugepages=1"]
 
 
 def _dying(rng: random.Random, machine: Machine) -> tuple[str, ...]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,7 +18,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.nodes import
 from ansible_collections.carveout.memory.plugins.module_utils._model.iomem import is_ram, type_name
 from ansible_collections.carveout.memory.plugins.module_utils._model.predict import Prediction
 
-from .machine import size_words
+from .hugepage_cases import amounts
 from .observation import Observation
 
 #: The names under which the kernel shows entries of its table in /proc/iomem; all others are devices.
@@ -84,10 +84,10 @@ def differences(predicted: Prediction, seen: Observation) -> list[Difference]:
         _compare("kernel_map", _map_rows(predicted.kernel_map, release), _map_rows(seen.kernel_map, release)),
         _compare("iomem", [(r.start, r.end, r.name) for r in predicted.iomem], _iomem_rows(seen)),
         _compare_words("present", _node_words(ram), _node_words(seen.present)),
-        _compare_words("hugepages", _hugepage_words(predicted.hugepages), _hugepage_words(seen.hugepages)),
         _compare("dax_regions", _region_rows(predicted.dax_regions), _region_rows(_real_regions(seen))),
     ]
-    return [difference for difference in found if difference is not None]
+    amounts_differ = [Difference(*row) for row in amounts(predicted, seen)]
+    return [difference for difference in found if difference is not None] + amounts_differ
 
 
 def _map_rows(entries: Sequence[MapEntry], release: str) -> list[Row]:
@@ -147,15 +147,6 @@ def _row(row: Row) -> str:
 
 def _node_words(nodes: dict[int, int]) -> list[str]:
     return [f"node {node}: {size:,} bytes" for node, size in sorted(nodes.items())]
-
-
-def _hugepage_words(nodes: Mapping[int, Mapping[int, int]]) -> list[str]:
-    return [
-        f"node {node}: {count} of {size_words(size)}"
-        for node, sizes in sorted(nodes.items())
-        for size, count in sorted(sizes.items())
-        if count
-    ]
 
 
 def side_by_side(subject: str, left: Sequence[str], right: Sequence[str]) -> str:

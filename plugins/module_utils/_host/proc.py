@@ -14,6 +14,7 @@ from typing import NamedTuple
 #: What we ask a kernel's configuration for.
 CONFIG_KEYS = (
     "CONFIG_ARCH_HAS_PTE_DMEM",
+    "CONFIG_CMA",
     "CONFIG_DEV_DAX",
     "CONFIG_DEV_DAX_HMEM",
     "CONFIG_DEV_DAX_KMEM",

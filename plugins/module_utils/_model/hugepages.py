@@ -97,6 +97,9 @@ def hugepages(
             reader.read(argument)
     reader.finish(threads)
     warnings = [*areas.notes, *reader.warnings]
+    if areas.skips_boot_pages and "CONFIG_CMA" not in (config or {}):
+        message = "it is not known whether the kernel has CONFIG_CMA; without it hugetlb_cma= does nothing"
+        warnings.append(Note("hugetlb-cma-unknown", message))
     if not processors and reader.depends_on_processors:
         message = (
             f"{release} spreads 2 MiB pages by as many threads as there are processors to the quarter: from eight "

@@ -103,6 +103,31 @@ def test_plan_as_text(run: Run) -> None:
     assert "  memmap=1G%4G-1+0xefffffff" in out.splitlines()
 
 
+def test_predict(run: Run) -> None:
+    line = "memmap=1G%5G-1+0xefffffff quiet"
+    status, out, err = run("predict", "--host", "host.json", "--cmdline", line)
+    assert (status, err) == (0, "")
+    assert "  000140000000-00017fffffff        1 GiB  Soft Reserved" in out.splitlines()
+    status, out, _ = run("predict", "--host", "host.json", "--cmdline", line, "--format", "json")
+    assert status == 0
+    assert json.loads(out)["kernel"] == "6.12.107+deb13-amd64"
+    assert [5 * GIB, 6 * GIB, "Soft Reserved"] in json.loads(out)["iomem"]
+    newer = ("--kernel", "7.2.12", "--format", "json")
+    status, out, _ = run("predict", "--host", "host.json", "--cmdline", line, *newer)
+    assert [5 * GIB, 6 * GIB, 0xEFFFFFFF] in json.loads(out)["kernel_map"]
+    assert "Soft Reserved" not in {name for _, _, name in json.loads(out)["iomem"]}
+
+
+def test_predict_a_host_that_does_not_boot(run: Run) -> None:
+    status, out, err = run("predict", "--host", "host.json", "--cmdline", "memmap=1G%5G-1+1")
+    assert (status, out) == (3, "")
+    assert "BUG_ON" in err
+    options = ("--cmdline", "mem=16M", "--format", "json")
+    status, out, err = run("predict", "--host", "host.json", *options)
+    assert (status, err) == (3, "")
+    assert [error["code"] for error in json.loads(out)["errors"]] == ["does-not-boot"]
+
+
 def test_plan_as_json_and_svg(run: Run, tmp_path: Path) -> None:
     status, out, err = run("plan", "plan.yml", "--host", "host.json", "--format", "json")
     assert (status, err) == (0, "")

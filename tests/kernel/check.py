@@ -20,8 +20,8 @@ from .observation import Observation
 from .packages import Kernel
 from .planned import planned_tokens
 
-#: A line that is predicted to be deadly gets this many seconds to be so.
-_DEADLY_TIMEOUT = 40.0
+#: A line that is predicted to be deadly gets this many seconds of CPU to be so.
+_DEADLY_TIMEOUT = 20.0
 
 
 class Verdict(Enum):

@@ -215,20 +215,15 @@ def _after_claims(
 def _nodes(host: Host, ram: RangeSet, tokens: Sequence[str], release: str) -> tuple[NodeRange, ...]:
     """Ranges in the order in which phys_to_target_node() asks them: ranges of RAM, and ranges without any.
 
-    Behind the ranges that the kernel keeps for its RAM (cut and joined) stand those that it sets aside
-    (numa_reserved_meminfo): without RAM, or past the last of it.
+    The kernel cuts and joins the ranges that it keeps for its RAM, and sets aside those without RAM and what
+    lies past the last of it (numa_cleanup_meminfo).
     """
     used = spans_of(host.node_ranges, ram, tokens, release).ranges
     if used and used[0].end == U64:
         return used
-    last = max((part.end for part in ram), default=0)
-    aside = []
-    for span in host.node_ranges:
-        if not ram.overlaps(Range(span.start, span.end)):
-            aside.append(span)
-        elif span.end > last:
-            aside.append(NodeRange(span.node, max(span.start, last), span.end))
-    return (*aside, *used) if has(release, "set-aside-range-tells-node") else (*used, *aside)
+    aside = [span for span in host.node_ranges if not ram.overlaps(Range(span.start, span.end))]
+    first = (*aside, *used) if has(release, "set-aside-range-tells-node") else (*used, *aside)
+    return (*first, *host.node_ranges)
 
 
 def _node_of(address: int, nodes: Iterable[NodeRange]) -> int:

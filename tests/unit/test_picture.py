@@ -330,7 +330,7 @@ def test_interleaved_nodes() -> None:
             *(NodeRange(n % 2, (4 + 8 * n) * GIB, (12 + 8 * n) * GIB) for n in range(8)),
         ),
     )
-    layout = made({"a": {"mechanism": "dax", "nodes": {"0": "rest", "1": "16GiB"}}}, host)
+    layout = made({"a": {"mechanism": "reserved", "nodes": {"0": "rest", "1": "16GiB"}}}, host)
     first, _, second, after = bars(host, layout)
     assert re.fullmatch(r"\.{5}xx?(\.{13,14}//){3}\.{13,14}", first), first
     assert re.fullmatch(r"(\.{15,16}//){3}\.{15,16}", second), second

@@ -210,7 +210,7 @@ def replaced(**changes: Any) -> Host:
         (replaced(kernel_default="", kernel_running=""), "", "kernel-unknown", "is not known"),
         (replaced(kernel_config={"CONFIG_DEV_DAX": "m"}), "pools.a.mechanism", "kernel-config",
          "built without CONFIG_DEV_DAX_HMEM"),
-        (replaced(hmat=True), "pools.a.mechanism", "hmat-present", "HMAT"),
+        (replaced(hmat=True), "pools.a.nodes.1", "hmat-regions", "policy.ignore_hmat: true"),
         (replaced(firmware_map=(*HOST.firmware_map, MapEntry(16 * GIB, 17 * GIB, 0xEFFFFFFF))),
          "pools.a.mechanism", "foreign-dax-regions", "policy.idle_foreign_dax: true"),
         (replaced(boot_arguments=("memmap=1G%9G-1+0xefffffff",)), "pools.a.mechanism", "foreign-dax-regions", ""),

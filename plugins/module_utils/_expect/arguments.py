@@ -13,6 +13,7 @@ from .._arguments import LAYOUT_ARGUMENT, find_sequence, iterate, layout_id, spl
 from .._host.model import Host
 from .._layout import Layout
 from .._mechanisms import MECHANISMS
+from .._mechanisms.dax import IGNORE_HMAT
 from .._model.kaslr import GUARD
 from .model import Expectation, compare, judge, reservation_path
 
@@ -109,6 +110,7 @@ def _order(
 def argument_paths(layout: Layout) -> dict[str, str]:
     """Which place of the plan each argument comes from."""
     paths = {f"{LAYOUT_ARGUMENT}={layout.id}": WHOLE, GUARD: "policy.kaslr", "nokaslr": "policy.kaslr"}
+    paths[IGNORE_HMAT] = "policy.ignore_hmat"
     for reservation in layout.reservations:
         mechanism = MECHANISMS[reservation.mechanism]
         for argument in mechanism.arguments([reservation]):

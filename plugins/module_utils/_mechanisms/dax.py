@@ -4,7 +4,8 @@
 
 Facts: the kernel makes one DAX region of each such range on one node (drivers/dax/hmem/device.c),
 whose start and length must be multiples of 2 MiB. Since 6.3 the memory goes back to the kernel
-unless ``dax_hmem.region_idle=1`` (drivers/dax/hmem/hmem.c), which is for the whole host.
+unless ``dax_hmem.region_idle=1`` (drivers/dax/hmem/hmem.c), which is for the whole host. What an HMAT
+makes of the regions is seen once the reservations are known (_model/dax_regions.py).
 
 This module util is PRIVATE to the collection.
 """
@@ -23,6 +24,9 @@ NAME = "dax"
 MIN_ALIGN = 2 * MIB
 #: What the range is in the kernel's map afterwards.
 TYPE = SOFT_RESERVED
+
+#: Takes the HMAT, with all that it says about memory, out of the kernel's sight (numa_setup, arch/x86/mm/numa.c).
+IGNORE_HMAT = "numa=nohmat"
 
 _NEEDED_CONFIG = ("CONFIG_DEV_DAX", "CONFIG_DEV_DAX_HMEM")
 
@@ -52,15 +56,6 @@ def problems(host: Host, before: Sequence[MapEntry], path: str, idle_foreign: bo
                     f"the kernel {host.kernel} is built without {option}; boot one that has it",
                 )
             )
-    if host.hmat:
-        found.append(
-            Problem(
-                path,
-                "hmat-present",
-                "the firmware has an HMAT table: kernels then merge or drop soft-reserved regions, and some "
-                "hand out live RAM as a DAX region, so 'dax' is not planned on such a host yet",
-            )
-        )
     if not idle_foreign and any(entry.type == SOFT_RESERVED for entry in before):
         found.append(
             Problem(

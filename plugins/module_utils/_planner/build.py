@@ -30,6 +30,7 @@ from .foreign import check_foreign, numa_problems
 from .moves import NodeResult, moved_devices, place_node
 from .nodes import NodePlan, memory_block, node_plans
 from .plan import Plan
+from .regions import check_regions, settle_hmat
 from .sticky import still_satisfies
 
 #: Less than this beside its struct pages, and a distribution's kernel with its initrd and services
@@ -128,8 +129,10 @@ def _finish(
 ) -> Layout:
     foreign = host.foreign_tokens
     arguments = _arguments(plan, host, reservations, warnings)
+    arguments = settle_hmat(plan, host, reservations, arguments, warnings)
     after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
     _check_prediction(after, reservations)
+    check_regions(host, [*foreign, *arguments], after, reservations)
     total, by_node = _accounts(host, before, after, devices)
     _check_kernels_share(total)
     shared = sections_with_pages(ram_of(after)).intersect(r.range for r in reservations).size

@@ -78,6 +78,7 @@ class Policy:
     kaslr: str = "keep"
     trial_boot: bool = False
     idle_foreign_dax: bool = False
+    ignore_hmat: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,7 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
             policy.get("kaslr", "keep"),
             bool(policy.get("trial_boot", False)),
             bool(policy.get("idle_foreign_dax", False)),
+            bool(policy.get("ignore_hmat", False)),
         ),
         data,
     )

@@ -14,15 +14,17 @@ from .._arguments import parse
 from .._host.model import Host, MapEntry
 from .._layout import Device, Layout
 from .._mechanisms import MECHANISMS
+from .._mechanisms.dax import IGNORE_HMAT
 from .._model.e820 import apply_arguments
 from .._model.kaslr import placement
 from .._model.sections import ram_of
 from .._ranges import Range, RangeSet
 from .nodes import NodePlan
 from .plan import DevicePlan, Plan
+from .regions import region_problems
 
 #: Names of all arguments that layouts of this and earlier versions hold.
-_OWN_ARGUMENTS = frozenset({"memmap", "dax_hmem.region_idle", "nokaslr"})
+_OWN_ARGUMENTS = frozenset({"memmap", "dax_hmem.region_idle", "nokaslr", "numa"})
 
 
 def still_satisfies(
@@ -32,7 +34,8 @@ def still_satisfies(
 
     ``before`` is the map without our arguments.
 
-    A newer planner that would place better is no reason to leave it; nor is a newer kernel.
+    A newer planner that would place better is no reason to leave it; nor is a newer kernel, but where
+    it makes other DAX regions of the reservations (with an HMAT).
     """
     if json.dumps(layout.plan, sort_keys=True) != json.dumps(plan.source, sort_keys=True):
         return False
@@ -49,6 +52,8 @@ def still_satisfies(
     ranges = [r.range for r in layout.reservations]
     if ram_of(before).subtract(ram_of(after)) != RangeSet(ranges):
         return False
+    if region_problems(host, tokens, after, layout.reservations):
+        return False
     return not placement(tokens).collisions(ranges) and all(
         any(e.type == MECHANISMS[r.mechanism].TYPE and Range(e.start, e.end).contains(r.range) for e in after)
         for r in layout.reservations
@@ -58,6 +63,9 @@ def still_satisfies(
 def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan]) -> bool:
     """Whether the layout, which comes from the host, is one that this planner could have made of the plan."""
     if any(parse(argument).name not in _OWN_ARGUMENTS for argument in layout.arguments):
+        return False
+    numa = [argument for argument in layout.arguments if parse(argument).name == "numa"]
+    if numa and (set(numa) != {IGNORE_HMAT} or not plan.policy.ignore_hmat):
         return False
     places = {(r.pool, r.node) for r in layout.reservations}
     if places != {(demand.pool, node.node) for node in nodes for demand in node.demands}:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from .._arguments import COMMAND_LINE_SIZE, iterate
+from .._arguments import iterate
 from .._errors import NotPossible, Problem
 from .._host.model import Host, MapEntry
 from .._layout import Device, Layout, LayoutWarning, Memory, Reservation
@@ -25,17 +25,13 @@ from .._model.sections import (
     ram_of,
     sections_with_pages,
 )
-from .._units import MIB, SECTION, align_up, approximate_size, format_size
+from .._units import approximate_size, format_size
 from .foreign import check_foreign, numa_problems
+from .limits import check_kernels_share, check_length
 from .moves import NodeResult, moved_devices, place_node
 from .nodes import NodePlan, memory_block, node_plans
 from .plan import Plan
-from .regions import check_regions, settle_hmat
 from .sticky import still_satisfies
-
-#: Less than this beside its struct pages, and a distribution's kernel with its initrd and services
-#: does not come up far enough to be reached.
-MINIMUM_KERNEL = 512 * MIB
 
 
 def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: bool = False) -> Layout:
@@ -48,7 +44,7 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
     nodes = node_plans(plan, host)
     if previous is not None and not replan and still_satisfies(previous, plan, host, nodes, before):
         check_foreign(host, before, previous.reservations)
-        _check_length(host.foreign_tokens, previous)
+        check_length(host, previous)
         return previous
     results: list[NodeResult] = []
     problems: list[Problem] = []
@@ -64,7 +60,7 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
     # A mapping of the plan has no order that means anything: the layout must not depend on it.
     devices = sorted((d for result in results for d in result.devices), key=lambda d: (d.pool, d.node))
     warnings = _moves(nodes, results, moved_devices(previous, devices))
-    return _finish(plan, host, before, reservations, devices, warnings)
+    return _finish(plan, host, before, nodes, reservations, devices, warnings)
 
 
 def _moves(
@@ -123,18 +119,17 @@ def _finish(
     plan: Plan,
     host: Host,
     before: Sequence[MapEntry],
+    nodes: Sequence[NodePlan],
     reservations: Sequence[Reservation],
     devices: Sequence[Device],
     warnings: list[LayoutWarning],
 ) -> Layout:
     foreign = host.foreign_tokens
     arguments = _arguments(plan, host, reservations, warnings)
-    arguments = settle_hmat(plan, host, reservations, arguments, warnings)
     after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
     _check_prediction(after, reservations)
-    check_regions(host, [*foreign, *arguments], after, reservations)
     total, by_node = _accounts(host, before, after, devices)
-    _check_kernels_share(total)
+    warnings += check_kernels_share(host, total, (before, after), nodes, reservations)
     shared = sections_with_pages(ram_of(after)).intersect(r.range for r in reservations).size
     if shared:
         warnings.append(
@@ -155,23 +150,8 @@ def _finish(
         memory_nodes=by_node,
         warnings=tuple(warnings),
     )
-    _check_length(foreign, layout)
+    check_length(host, layout)
     return layout
-
-
-def _check_kernels_share(total: Memory) -> None:
-    left = total.kernel_after - total.struct_pages_after
-    if left < MINIMUM_KERNEL:
-        missing = MINIMUM_KERNEL - left
-        # More RAM brings its own struct pages (a 64th), in whole sections.
-        needed = total.kernel_after + align_up(missing + missing // 32, SECTION)
-        raise NotPossible.of(
-            "kernel.memory",
-            "kernel-left-with-too-little",
-            f"the kernel would be left with {approximate_size(max(0, left))} beside its struct pages; it needs at "
-            f"least {format_size(MINIMUM_KERNEL)} to come up: keep {format_size(align_up(needed, SECTION))} for it "
-            "on all nodes together",
-        )
 
 
 def _arguments(
@@ -260,14 +240,3 @@ def _accounts(
         boot_struct_pages(ram_after) + mapped,
     )
     return total, by_node
-
-
-def _check_length(foreign: Sequence[str], layout: Layout) -> None:
-    length = len(" ".join([*foreign, *layout.kernel_arguments]).encode())
-    if length >= COMMAND_LINE_SIZE:
-        raise NotPossible.of(
-            "pools",
-            "command-line-too-long",
-            f"the kernel's command line would be {length} bytes; it takes {COMMAND_LINE_SIZE - 1}. Fewer pools or "
-            "reservations, or fewer arguments of others, are needed",
-        )

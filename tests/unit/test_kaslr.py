@@ -14,10 +14,11 @@ from ansible_collections.carveout.memory.plugins.module_utils._model.kaslr impor
     GUARD,
     GUARD_LIMIT,
     placement,
+    verdict,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range
-from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, U64, kernel_size
+from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB, U64, kernel_size
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
 
 NONE = U64 - 1
@@ -145,3 +146,76 @@ def test_efi_stub_that_may_not_mind_memmap(kernel: str, policy: str, warned: boo
     layout = make_layout(validated_plan(plan), host)
     assert ("efi-kaslr" in {w.code for w in layout.warnings}) is warned
     assert ("nokaslr" in layout.kernel_arguments) is disabled
+
+
+LARGE = "memmap=8G%4G-1+0xefffffff"
+CARVE = [Range(4 * GIB, 12 * GIB)]
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "release", "firmware", "expected"),
+    [
+        # the decompressor: tests.kernel kaslr boots these two many times
+        (LARGE, "6.12.117", "bios", "may_collide"),
+        (f"{GUARD} {LARGE}", "6.12.117", "bios", "avoids"),
+        ("nokaslr", "6.12.117", "bios", "not_randomised"),
+        ('x="a nokaslr"', "6.12.117", "bios", "not_randomised"),
+        ("memmap=64M%4G-1+2", "6.12.117", "bios", "not_randomised"),
+        ("memmap=8G$4G", "7.2.12", "bios", "avoids"),
+        ("memmap=3G$4G,5G!7G", "7.2.12", "bios", "avoids"),
+        ("dmem=8G", "6.12.117", "bios", "may_collide"),
+        # pages of 1 GiB that KASLR leaves out are no protection
+        ("hugepagesz=1G hugepages=64", "6.12.117", "bios", "may_collide"),
+        # the EFI stub: left to the decompressor before 6.6 (6.1.81)
+        (LARGE, "5.10.223", "efi", "may_collide"),
+        (f"{GUARD} {LARGE}", "5.10.223", "efi", "avoids"),
+        (f"{GUARD} {LARGE}", "6.1.76", "efi", "avoids"),
+        # from there on it minds nothing ...
+        (f"{GUARD} {LARGE}", "6.1.85", "efi", "may_collide"),
+        (f"{GUARD} {LARGE}", "6.8.0-31-generic", "efi", "may_collide"),
+        ("memmap=8G$4G", "6.8.0-31-generic", "efi", "may_collide"),
+        ("memmap=8G$4G nokaslr", "6.8.0-31-generic", "efi", "not_randomised"),
+        # ... until 6.10 (6.1.93), which gives up the random place
+        (LARGE, "6.1.93", "efi", "not_randomised"),
+        (LARGE, "6.1.0-22-amd64", "efi", "not_randomised"),
+        (LARGE, "6.1.0-21-amd64", "efi", "may_collide"),
+        (LARGE, "6.12.117", "efi", "not_randomised"),
+        ("hugepagesz=1G hugepages=4", "6.12.117", "efi", "not_randomised"),
+        ("dmem=8G", "6.12.117", "efi", "may_collide"),
+        # only the first place of a text is looked at
+        ("dmem=8G mem=16G", "6.12.117", "efi", "may_collide"),
+        ("quiet mem=16G", "6.12.117", "efi", "not_randomised"),
+        # not known how it boots: the worse of the two
+        (LARGE, "6.12.117", "", "may_collide"),
+        (f"{GUARD} {LARGE}", "6.12.117", "", "avoids"),
+        (f"nokaslr {LARGE}", "6.12.117", "", "not_randomised"),
+    ],
+)
+def test_verdicts(cmdline: str, release: str, firmware: str, expected: str) -> None:
+    found = verdict(split(cmdline), release, firmware, CARVE)
+    assert found.verdict == expected, found.reason
+    assert found.reason
+
+
+def test_the_fixed_place_may_be_taken() -> None:
+    low = [Range(64 * MIB, GIB)]
+    assert verdict(["nokaslr"], "6.12.117", "bios", low).verdict == "may_collide"
+    assert verdict(["nokaslr"], "6.12.117", "bios", [Range(GIB, 3 * GIB)]).verdict == "not_randomised"
+    # where the firmware has its first free place is not known
+    assert verdict(["nokaslr"], "6.12.117", "efi", [Range(GIB, 3 * GIB)]).verdict == "may_collide"
+
+
+def test_nothing_is_put_below_16_mib_or_where_all_of_it_is_avoided() -> None:
+    assert verdict([], "6.12.117", "bios", [Range(MIB, 16 * MIB)]).verdict == "avoids"
+    assert verdict([], "6.12.117", "bios", []).verdict == "avoids"
+    assert verdict([], "6.12.117", "efi", []).verdict == "avoids"
+    both = ["memmap=1G$4G", "memmap=1G$5G"]
+    assert verdict(both, "6.12.117", "bios", [Range(4 * GIB, 6 * GIB)]).verdict == "avoids"
+    assert verdict(both, "6.12.117", "bios", [Range(4 * GIB, 6 * GIB + 1)]).verdict == "may_collide"
+
+
+@given(st.lists(st.text(alphabet="0123456789xaGMKE%-+@#$!,=mepkslrn ", max_size=24), max_size=5), st.data())
+def test_any_line_has_a_verdict(tokens: list[str], data: st.DataObject) -> None:
+    release = data.draw(st.sampled_from(("", "5.10.0", "6.1.85", "6.12.117", "7.2.12")))
+    firmware = data.draw(st.sampled_from(("bios", "efi", "")))
+    assert verdict(tokens, release, firmware, CARVE).verdict in {"avoids", "may_collide", "not_randomised"}

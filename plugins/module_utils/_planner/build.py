@@ -31,6 +31,7 @@ from .limits import check_kernels_share, check_length
 from .moves import NodeResult, moved_devices, place_node
 from .nodes import NodePlan, memory_block, node_plans
 from .plan import Plan
+from .regions import check_regions, settle_hmat
 from .sticky import still_satisfies
 
 
@@ -126,8 +127,10 @@ def _finish(
 ) -> Layout:
     foreign = host.foreign_tokens
     arguments = _arguments(plan, host, reservations, warnings)
+    arguments = settle_hmat(plan, host, reservations, arguments, warnings)
     after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
     _check_prediction(after, reservations)
+    check_regions(host, [*foreign, *arguments], after, reservations)
     total, by_node = _accounts(host, before, after, devices)
     warnings += check_kernels_share(host, total, (before, after), nodes, reservations)
     shared = sections_with_pages(ram_of(after)).intersect(r.range for r in reservations).size

@@ -135,6 +135,7 @@ CODES = {
     "nothing-left",
     "size-invalid",
     "kernel-share-too-large",
+    "crashkernel-does-not-fit",
     "foreign-argument",
     "foreign-numa-argument",
 }

@@ -66,7 +66,8 @@ host:
       description:
         - C(map), the firmware's memory map, C([start, end, e820 type]).
         - C(srat), the memory of the nodes, C([node, start, end]).
-        - C(boot), V(bios) or V(efi), and C(hmat), whether there is an ACPI table HMAT.
+        - C(boot), V(bios) or V(efi), and C(hmat), whether there is an ACPI table HMAT that kernels go by; then
+          C(hmat_targets) is the memory that it speaks of, C([node, start, end]).
       type: dict
       sample:
         map: [[1048576, 3221213184, 1], [4294967296, 10737418240, 1]]

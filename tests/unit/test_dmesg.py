@@ -169,7 +169,7 @@ def test_prefixes(mark: str) -> None:
     assert host.cmdline == "BOOT_IMAGE=/vmlinuz root=UUID=1 memmap=1G%5G-1+0xefffffff quiet"
     assert host.foreign_tokens == host.cmdline.split()
     assert host.firmware_boot == "efi"
-    assert host.hmat
+    assert host.hmat and host.hmat_targets == host.node_ranges
     assert host.state == {}
 
 

@@ -77,6 +77,7 @@ def hosts(draw: st.DrawFn) -> Host:
         firmware_map=firmware_map,
         node_ranges=tuple(nodes),
         hmat=draw(st.booleans()),
+        hmat_targets=draw(st.sampled_from([(), tuple(nodes)])),
         firmware_boot=draw(st.sampled_from(["bios", "efi", ""])),
         kernel_running=draw(st.from_regex(r"[A-Za-z0-9_.+~-]{0,30}", fullmatch=True)),
         kernel_default=draw(st.sampled_from(["", "6.12.1"])),

@@ -52,6 +52,11 @@ def srat(*ranges: tuple[int, int, int]) -> bytes:
     return bytes(table)
 
 
+def hmat(*domains: tuple[int, int]) -> bytes:
+    body = b"".join(struct.pack("<HHIHHIIIQQ", 0, 0, 40, 1, 0, cpu, ram, 0, 0, 0) for ram, cpu in domains)
+    return struct.pack("<4sIBB6s8sI4sII", b"HMAT", 40 + len(body), 2, 0, b"T", b"T", 1, b"T", 1, 0) + body
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A small host with two nodes."""
@@ -100,7 +105,6 @@ def test_a_small_host(tree: Path) -> None:
 
 def test_more_facts(tree: Path) -> None:
     put(tree, "/sys/firmware/efi/fw_platform_size", "64\n")
-    put(tree, "/sys/firmware/acpi/tables/HMAT", b"anything")
     put(tree, "/proc/sys/kernel/arch", "x86_64\n")
     put(tree, "/sys/devices/system/memory/block_size_bytes", "80000000\n")
     put(tree, "/proc/vmstat", "nr_free_pages 5\nnr_memmap_pages 7\nnr_memmap_boot_pages 9\nnr_memmap_x 1\n")
@@ -113,7 +117,6 @@ def test_more_facts(tree: Path) -> None:
     )
     host = read(tree)
     assert host.firmware_boot == "efi"
-    assert host.hmat
     assert host.state["block_size"] == 2 * GIB
     assert host.state["vmstat"] == {"nr_memmap_pages": 7, "nr_memmap_boot_pages": 9}
     assert host.state["boot_id"] == "57c4b957-fed4-4e61-ba23-f0810a4e3b37"
@@ -122,6 +125,21 @@ def test_more_facts(tree: Path) -> None:
         [5 * GIB, 6 * GIB, "Soft Reserved", 0],
         [5 * GIB, 6 * GIB, "dax0.0", 1],
         [5 * GIB, 6 * GIB, "System RAM (kmem)", 2],
+    ]
+
+
+def test_an_hmat_and_the_memory_it_speaks_of(tree: Path) -> None:
+    put(tree, "/sys/firmware/acpi/tables/HMAT", hmat((1, 0)))
+    host = read(tree)
+    assert host.hmat and host.hmat_targets == host.node_ranges
+
+
+def test_an_hmat_that_kernels_ignore(tree: Path) -> None:
+    put(tree, "/sys/firmware/acpi/tables/HMAT", hmat((7, 0)))
+    host = read(tree)
+    assert not host.hmat and host.hmat_targets == ()
+    assert host.state["problems"] == [
+        "/sys/firmware/acpi/tables/HMAT: kernels ignore this table: proximity domain 7 has no memory in the SRAT"
     ]
 
 

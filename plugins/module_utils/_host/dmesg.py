@@ -97,6 +97,7 @@ def host_from_dmesg(text: str) -> Host:
         foreign=(),
         committed=None,
         layouts={},
+        hmat_targets=tuple(boot.srat) if boot.hmat else (),
     )
 
 

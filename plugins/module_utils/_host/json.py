@@ -46,6 +46,7 @@ def host_to_json(host: Host) -> dict[str, Any]:
             "boot": host.firmware_boot,
             "srat": [list(part) for part in host.node_ranges],
             "hmat": host.hmat,
+            **({"hmat_targets": [list(part) for part in host.hmat_targets]} if host.hmat_targets else {}),
         },
         "kernel": {
             "running": host.kernel_running,
@@ -70,7 +71,7 @@ def host_from_json(data: Any) -> Host:
     host = checks.obj(data, "", _KEYS)
     if type(host["schema"]) is not int or host["schema"] != SCHEMA:
         checks.refuse("schema", f"{SCHEMA} (the only format of host snapshots)", host["schema"])
-    firmware = checks.obj(host["firmware"], "firmware", ("map", "boot", "srat", "hmat"))
+    firmware = checks.obj(host["firmware"], "firmware", ("map", "boot", "srat", "hmat"), ("hmat_targets",))
     kernel = checks.obj(host["kernel"], "kernel", ("running", "default", "config"))
     firmware_map = _map(firmware["map"])
     tokens = host["boot_arguments"]
@@ -105,6 +106,7 @@ def host_from_json(data: Any) -> Host:
             lambda v, path: check_layout(v, path.rpartition(".")[2], path),
         ),
         state=check_state(host["state"]),
+        hmat_targets=_ranges_by_node(firmware.get("hmat_targets", []), "firmware.hmat_targets"),
     )
 
 
@@ -128,18 +130,23 @@ def _map(value: Any) -> tuple[MapEntry, ...]:
     return tuple(found)
 
 
-def _node_ranges(value: Any, firmware_map: tuple[MapEntry, ...]) -> tuple[NodeRange, ...]:
+def _ranges_by_node(value: Any, path: str) -> tuple[NodeRange, ...]:
     found = []
-    for i, part in enumerate(checks.array(value, "firmware.srat", 4 * _NODES)):
-        node, start, end = checks.triple(part, "firmware.srat", i, "[node, start, end]")
+    for i, part in enumerate(checks.array(value, path, 4 * _NODES)):
+        node, start, end = checks.triple(part, path, i, "[node, start, end]")
         if not 0 <= node < _NODES or not 0 <= start < end <= U64:
             raise InvalidInput.of(
-                f"firmware.srat[{i}]", "host-invalid", f"[{start}, {end}) of node {node} is no range of bytes"
+                f"{path}[{i}]", "host-invalid", f"[{start}, {end}) of node {node} is no range of bytes"
             )
         found.append(NodeRange(node, start, end))
+    return tuple(found)
+
+
+def _node_ranges(value: Any, firmware_map: tuple[MapEntry, ...]) -> tuple[NodeRange, ...]:
+    found = _ranges_by_node(value, "firmware.srat")
     if not are_disjoint(found, firmware_map):
         raise InvalidInput.of("firmware.srat", "srat-overlap", "the same RAM is given to two nodes")
-    return tuple(found)
+    return found
 
 
 def _foreign(value: Any) -> tuple[ForeignArgument, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._arguments import COMMAND_LINE_SIZE
 from .._boot.grub import read_loader
@@ -19,9 +19,10 @@ from .._errors import NotPossible
 from .._host_files import known_files
 from .._system import System
 from . import proc
-from .acpi import parse_srat
+from .acpi import read_srat
 from .e820 import MAX_ENTRIES, checked_map, sysfs_type
 from .files import Reader
+from .hmat import parse_hmat
 from .layouts import read_committed, read_layouts
 from .model import ForeignArgument, Host, MapEntry, NodeRange
 from .nodes import node_ranges, one_node
@@ -48,6 +49,7 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
     reader = Reader(system)
     architecture = machine or reader.line("/proc/sys/kernel/arch") or "x86_64"
     firmware_map = _firmware_map(reader, architecture)
+    affinity = _affinity(reader, firmware_map)
     running = _running_release(reader)
     loader = read_loader(system, augeas)
     default = loader.kernel if _RELEASE.fullmatch(loader.kernel) else ""
@@ -58,8 +60,8 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
     return Host(
         architecture=architecture if _ARCHITECTURE.fullmatch(architecture) else "unknown",
         firmware_map=firmware_map,
-        node_ranges=_nodes(reader, firmware_map),
-        hmat=_hmat(reader),
+        node_ranges=affinity.nodes,
+        hmat=bool(affinity.hmat_targets),
         firmware_boot="efi" if reader.names("/sys/firmware/efi") else "bios",
         kernel_running=running,
         kernel_default=default,
@@ -71,6 +73,7 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
         ),
         committed=read_committed(reader),
         layouts=layouts,
+        hmat_targets=affinity.hmat_targets,
         state={
             "root": root,
             "boot_id": reader.line("/proc/sys/kernel/random/boot_id")[:64],
@@ -124,16 +127,28 @@ def _firmware_map(reader: Reader, architecture: str) -> tuple[MapEntry, ...]:
     return checked_map(entries)
 
 
-def _nodes(reader: Reader, firmware_map: tuple[MapEntry, ...]) -> tuple[NodeRange, ...]:
+class _Affinity(NamedTuple):
+    """The nodes' ranges, and what an HMAT that counts is combined with."""
+
+    nodes: tuple[NodeRange, ...]
+    hmat_targets: tuple[NodeRange, ...] = ()
+
+
+def _affinity(reader: Reader, firmware_map: tuple[MapEntry, ...]) -> _Affinity:
     table = reader.data(f"{_TABLES}/SRAT", "the nodes' memory")
+    hmat = reader.data(f"{_TABLES}/HMAT", "whether DAX regions are made from it")
     if table is None:
-        return one_node(firmware_map)
-    return node_ranges([NodeRange(a.node, a.start, a.end) for a in parse_srat(table)], firmware_map)
-
-
-def _hmat(reader: Reader) -> bool:
-    # Its content does not matter: with any HMAT the kernel makes other DAX regions.
-    return reader.data(f"{_TABLES}/HMAT", "whether DAX regions are made from it") is not None
+        return _Affinity(one_node(firmware_map))
+    srat = read_srat(table)
+    memory = tuple(NodeRange(a.node, a.start, a.end) for a in srat.memory)
+    nodes = node_ranges(memory, firmware_map)
+    if hmat is None:
+        return _Affinity(nodes)
+    ignored = parse_hmat(hmat, srat).ignored
+    if ignored:
+        reader.problem(f"{_TABLES}/HMAT", f"kernels ignore this table: {ignored}")
+        return _Affinity(nodes)
+    return _Affinity(nodes, memory)
 
 
 def _running_release(reader: Reader) -> str:

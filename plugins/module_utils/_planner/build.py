@@ -8,7 +8,8 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._arguments import iterate
 from .._errors import NotPossible, Problem
@@ -58,7 +59,6 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
         raise NotPossible(problems)
     reservations = [r for result in results for r in result.reservations]
     check_foreign(host, before, reservations)
-    # A mapping of the plan has no order that means anything: the layout must not depend on it.
     devices = sorted((d for result in results for d in result.devices), key=lambda d: (d.pool, d.node))
     warnings = _moves(nodes, results, moved_devices(previous, devices))
     return _finish(plan, host, before, nodes, reservations, devices, warnings)
@@ -143,7 +143,7 @@ def _finish(
             )
         )
     layout = Layout(
-        plan=plan.source,
+        plan=_in_order(plan.source),
         kernel=host.kernel,
         arguments=tuple(arguments),
         reservations=tuple(sorted(reservations, key=lambda r: r.start)),
@@ -155,6 +155,13 @@ def _finish(
     )
     check_length(host, layout)
     return layout
+
+
+def _in_order(data: Any) -> Any:
+    """The same with its keys sorted: the order of a plan's keys must not show in the layout's bytes."""
+    if isinstance(data, Mapping):
+        return {key: _in_order(data[key]) for key in sorted(data)}
+    return [_in_order(item) for item in data] if isinstance(data, list) else data
 
 
 def _arguments(

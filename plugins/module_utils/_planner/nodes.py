@@ -70,7 +70,8 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
     result = []
     for node in sorted({node for pool in plan.pools for node in pool.nodes}):
         usable = host.node_usable(node)
-        pools = {pool.name: pool for pool in plan.pools if node in pool.nodes}
+        # A mapping of the plan has no order that means anything: nothing may depend on it.
+        pools = {p.name: p for p in sorted(plan.pools, key=lambda p: p.name) if node in p.nodes}
         keep = _bytes_to_keep(plan.keep_for_kernel(node), usable.size)
         path = f"kernel.memory.{node}" if node in plan.kernel_memory else "kernel.memory"
         if keep > usable.size:

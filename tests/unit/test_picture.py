@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -19,33 +18,27 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import Not
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry, NodeRange
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
-from ansible_collections.carveout.memory.plugins.module_utils._ranges import RangeSet
 from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB, TIB
 from ansible_collections.carveout.memory.plugins.plugin_utils.memory_map import (
     FIRMWARE,
-    HOLE,
     KERNEL,
     LOST,
     lines,
     lost,
     map_before,
     node_extent,
-    on_node,
     parts,
     type_word,
 )
 from ansible_collections.carveout.memory.plugins.plugin_utils.picture_legend import legend
 from ansible_collections.carveout.memory.plugins.plugin_utils.picture_scale import (
     SEVERAL,
-    Band,
-    NodeMap,
     node_maps,
 )
 from ansible_collections.carveout.memory.plugins.plugin_utils.picture_svg import layout_svg
 from ansible_collections.carveout.memory.plugins.plugin_utils.picture_text import (
     layout_text,
     pool_marks,
-    wrap,
 )
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_yaml import load_plan
@@ -259,48 +252,6 @@ def test_a_kept_layout_on_a_host_that_got_another_node() -> None:
     ElementTree.fromstring(layout_svg(host, kept))
 
 
-@given(
-    st.lists(st.integers(0, 2000), min_size=2, max_size=12, unique=True).map(sorted),
-    st.integers(0, 2000),
-)
-def test_every_byte_of_the_map_is_in_one_part(edges: list[int], border: int) -> None:
-    entries = [MapEntry(a, b, 1 + n % 4) for n, (a, b) in enumerate(itertools.pairwise(edges)) if n % 5]
-    found = parts(entries, None)
-    assert [(p.start, p.end) for p in found] == [(e.start, e.end) for e in entries]
-    low = on_node(found, RangeSet([(0, border)]))
-    high = on_node(found, RangeSet([(border, 4000)]))
-    assert sum(p.size for p in low + high) == sum(p.size for p in found)
-
-
-uses = st.sampled_from([KERNEL, FIRMWARE, HOLE, LOST, "a", "b"])
-devices = st.one_of(st.just(""), st.sampled_from([f"d{n}" for n in range(200)]))
-
-
-@given(
-    st.lists(st.tuples(st.integers(MIB, 1 << 46), uses, uses, devices), min_size=1, max_size=300),
-    st.sampled_from([(68, 1, 2), (824, 6, 16)]),
-)
-def test_any_map_fits_into_the_cells(
-    pieces: list[tuple[int, str, str, str]], measures: tuple[int, int, int]
-) -> None:
-    """Full width, in order, nothing narrower than it must be, and the large ones to scale."""
-    width, least, gap = measures
-    start, bands = 0, []
-    for size, before, after, device in pieces:
-        bands.append(Band(start, size, before, after, device if after in "ab" else ""))
-        start += size
-    if all({band.before, band.after} == {HOLE} for band in bands):
-        return
-    drawing = NodeMap(0, 0, start, tuple(bands)).drawn(width, least, gap)
-    assert sum(band.width for band in drawing.bands) == width
-    assert [b.start for b in drawing.bands] == sorted(b.start for b in drawing.bands)
-    assert all(band.width >= (1 if band.cut else least) for band in drawing.bands)
-    if not drawing.enlarged:
-        for band in drawing.bands:
-            assert band.cut or abs(band.width - band.size / drawing.cell) <= 1 + band.size / drawing.cell / 50
-    assert {b.device for b in drawing.bands} <= {"", SEVERAL, *(b.device for b in bands)}
-
-
 def test_a_node_with_large_holes_is_not_all_hole() -> None:
     """128 GiB at 6 TiB behind 64 GiB: the hole is torn out, and what is there stays to scale."""
     host = dataclasses.replace(
@@ -367,12 +318,6 @@ def test_the_parts_of_a_layout() -> None:
     assert [type_word(kind) for kind in (1, 2, 12, 0xEFFFFFFF, 77)] == [
         "RAM", "reserved", "persistent (legacy)", "soft reserved", "type 77",
     ]  # fmt: skip
-
-
-def test_wrapping() -> None:
-    assert wrap("a bb ccc", "  ", 6) == ["  a bb", "  ccc"]
-    assert wrap("toolongaword a", " ", 5) == [" tool", " onga", " word", " a"]
-    assert wrap("", "  ") == []
 
 
 SVG = "{http://www.w3.org/2000/svg}"

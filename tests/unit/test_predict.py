@@ -306,6 +306,23 @@ def test_windows_of_the_running_host_count() -> None:
     ).iomem
 
 
+def test_tables_of_uefi_firmware_are_reserved_again() -> None:
+    """What the running kernel shows reserved in its RAM; the page is still one of the node."""
+    page = [5 * GIB, 5 * GIB + 0x1000, "Reserved", 0]
+    state = {"iomem": [page, [6 * GIB, 7 * GIB, "Reserved", 0], [4 * GIB, 4 * GIB + 0x1000, "Reserved", 1]]}
+    host = dataclasses.replace(HOST, state=state, firmware_boot="efi", cmdline="memmap=1G$6G")
+    prediction = line("quiet", host=host)
+    assert high(prediction) == [
+        (4, 5, "System RAM"),
+        (5, 5 + 0x1000 / GIB, "Reserved"),
+        (5 + 0x1000 / GIB, 9, "System RAM"),
+    ]
+    assert prediction.nodes[1].ram == 5 * GIB
+    assert high(line("memmap=1G%5G-1+12", host=host))[1] == (5, 6, "Persistent Memory (legacy)")
+    for other in ({"firmware_boot": "bios"}, {"cmdline": "memmap=exactmap"}):
+        assert high(line("quiet", host=dataclasses.replace(host, **other))) == [(4, 9, "System RAM")]
+
+
 # ------------------------------------------------------------------------------------------ what is printed
 
 

@@ -17,6 +17,7 @@ from .crashkernel import crashkernel
 from .dax_regions import DaxRegion, dax_regions
 from .dmem import DmemResult, Region, dmem_prediction, has_dmem
 from .e820 import Ignored, apply_arguments, table_limit
+from .firmware_tables import firmware_tables, with_firmware_tables
 from .hugepages import hugepages
 from .iomem import IomemRange, address_limit, iomem, late_table, ram_pages
 from .kaslr import Verdict, placement, verdict
@@ -122,11 +123,13 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
                 )
             )
     windows = windows_of(host.state)
+    shown = with_firmware_tables(late, firmware_tables(host, limit), limit)
+    lines = iomem(shown, release, limit_of_addresses)
     return Prediction(
         kernel=release,
         command_line=" ".join(line),
         kernel_map=user.entries,
-        iomem=top_level(expanded(iomem(late, release, limit_of_addresses), windows), windows),
+        iomem=top_level(expanded(lines, windows), windows),
         dax_regions=dax.regions,
         dmem_regions=dmem.regions,
         hugepages=huge.pages,

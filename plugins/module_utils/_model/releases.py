@@ -130,7 +130,7 @@ DIFFERENCES: dict[str, Difference] = {
         (6, 15),
         "memory of type 128 is no RAM, and what a boot loader hands over is no range of its own in /proc/iomem",
         "arch/x86/kernel/e820.c: E820_TYPE_RESERVED_KERN and e820__reserve_setup_data are in 6.12 and not in 7.2; "
-        "boots: 6.18 is like 7.2",
+        "boots: 6.16 and 6.18 are like 7.2",
     ),
     "numbers-saturate": Difference(
         (7, 0),

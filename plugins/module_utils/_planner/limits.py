@@ -96,16 +96,21 @@ def check_length(host: Host, layout: Layout) -> None:
     if over <= 0:
         return
     ours = len(" ".join(layout.kernel_arguments).encode())
-    each = max(len(a) + 1 for a in layout.arguments)
-    fewer = min(-(-over // each), len(layout.reservations))
+    shortest = sorted(len(a) + 1 for a in layout.arguments if a.startswith("memmap="))
+    fewer = next((n for n in range(1, len(shortest)) if sum(shortest[:n]) >= over), None)
+    less = ""
+    if fewer:
+        less = (
+            f"{fewer} of its {len(layout.reservations)} reservations less would do (fewer pools or nodes, fixed sizes "
+            "instead of the rest of a node with many holes), or "
+        )
     longest = sorted((a for a in foreign if parse(a).name != _BOOT_IMAGE), key=lambda a: (-len(a), a))[:2]
     raise NotPossible.of(
         "pools",
         "command-line-too-long",
         f"the kernel's command line would be {len(line)} bytes, {ours} of them Carveout's; it takes "
-        f"{COMMAND_LINE_SIZE - 1}: {over} too many. {fewer} reservations less of the {len(layout.reservations)} would "
-        "do (fewer pools or nodes, fixed sizes instead of the rest of a node with many holes), or fewer arguments "
-        f"of others{_named(longest)}",
+        f"{COMMAND_LINE_SIZE - 1}: {over} too many; {less}fewer arguments of others are "
+        f"needed{_named(longest)}",
     )
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import NotPossible, Problem
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import (
     ForeignArgument,
     Host,
-    MapEntry,
-    NodeRange,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
@@ -23,24 +22,12 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import
 
 
 def host(*tokens: str, foreign: tuple[ForeignArgument, ...] = ()) -> Host:
-    return Host(
-        architecture="x86_64",
-        firmware_map=(
-            MapEntry(0, 3 * GIB, 1),
-            MapEntry(3 * GIB, 3 * GIB + 4096, 2),
-            MapEntry(4 * GIB, 12 * GIB, 1),
-        ),
-        node_ranges=(NodeRange(0, 0, 12 * GIB),),
-        hmat=False,
-        firmware_boot="bios",
-        kernel_running="6.12.107",
-        kernel_default="6.12.107",
-        kernel_config={},
+    return make_host(
+        [(0, 3 * GIB, 1), (3 * GIB, 3 * GIB + 4096, 2), (4 * GIB, 12 * GIB, 1)],
+        [(0, 0, 12 * GIB)],
         cmdline="never looked at",
         boot_arguments=tokens,
         foreign=foreign,
-        committed=None,
-        layouts={},
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import NotPossible
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry, NodeRange
@@ -21,20 +22,12 @@ from ansible_collections.carveout.memory.plugins.module_utils._ranges import Ran
 from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
 
-HOST = Host(
-    architecture="x86_64",
-    firmware_map=(MapEntry(0, 3 * GIB, 1), MapEntry(3 * GIB, LOW := 4 * GIB, 2), MapEntry(LOW, 32 * GIB, 1)),
-    node_ranges=(NodeRange(0, 0, 16 * GIB), NodeRange(1, 16 * GIB, 32 * GIB)),
-    hmat=False,
+LOW = 4 * GIB
+HOST = make_host(
+    [(0, 3 * GIB, 1), (3 * GIB, LOW, 2), (LOW, 32 * GIB, 1)],
+    [(0, 0, 16 * GIB), (1, 16 * GIB, 32 * GIB)],
     firmware_boot="efi",
-    kernel_running="6.12.107",
-    kernel_default="6.12.107",
-    kernel_config={},
-    cmdline="quiet",
     boot_arguments=("quiet",),
-    foreign=(),
-    committed=None,
-    layouts={},
 )
 
 PLAN: dict[str, Any] = {

@@ -130,7 +130,7 @@ def test_foreign_arguments_that_do_not_boot() -> None:
     assert (problem.path, problem.code) == ("", "does-not-boot")
 
 
-@pytest.mark.parametrize("argument", ["numa=off", "numa=fake=4", "numa=fake=2G"])
+@pytest.mark.parametrize("argument", ["numa=off", "numa=noacpi", "numa=fake=4", "numa=fake=2G"])
 def test_nodes_that_are_not_the_firmwares_are_refused(argument: str) -> None:
     plan = {
         "version": 1,
@@ -143,4 +143,4 @@ def test_nodes_that_are_not_the_firmwares_are_refused(argument: str) -> None:
     (problem,) = caught.value.problems
     assert problem.code == "foreign-numa-argument"
     assert argument in problem.message and "/etc/default/grub, line 7" in problem.message
-    assert make_layout(validated_plan(plan), host("ro", "numa=noacpi"))
+    assert make_layout(validated_plan(plan), host("ro", "numa=nohmat"))

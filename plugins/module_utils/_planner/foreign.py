@@ -65,7 +65,7 @@ def numa_problems(host: Host) -> list[Problem]:
             "firmware's, which Carveout plans by; remove it",
         )
         for argument in iterate(host.foreign_tokens)
-        if argument.name == "numa" and (argument.value or "").startswith(("off", "fake="))
+        if argument.name == "numa" and (argument.value or "").startswith(("off", "noacpi", "fake="))
     ]
 
 

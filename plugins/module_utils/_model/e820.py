@@ -77,28 +77,31 @@ class Table:
     def convert(self, start: int, size: int, old: int, new: int) -> None:
         """Turn the parts of ``[start, start + size)`` that are ``old`` into ``new``, at once."""
         end = start + min(size, _ULLONG_MAX - start)
-        index = 0
-        # The kernel's loop also visits what it appends; those are of the new type or outside.
-        while index < len(self._entries):
-            entry = self._entries[index]
-            index += 1
+        # The kernel's loop also visits what it appends, as this one does; those are of the new type or outside.
+        for entry in self._entries:
             if entry.type != old:
                 continue
-            entry_end = (entry.addr + entry.size) % U64
-            if entry.addr >= start and entry_end <= end:
-                entry.type = new
+            addr = entry.addr
+            entry_end = (addr + entry.size) % U64
+            if addr >= start:
+                if entry_end <= end:
+                    entry.type = new
+                    continue
+                if addr >= end:
+                    continue
+            elif entry_end <= start:
                 continue
-            if entry.addr < start and entry_end > end:
+            if addr < start and entry_end > end:
                 self.add(start, end - start, new)
                 self.add(end, entry_end - end, entry.type)
-                entry.size = start - entry.addr
+                entry.size = start - addr
                 continue
-            low, high = max(start, entry.addr), min(end, entry_end)
+            low, high = max(start, addr), min(end, entry_end)
             if low >= high:
                 continue
             self.add(low, high - low, new)
             entry.size -= high - low
-            if entry.addr >= low:
+            if addr >= low:
                 entry.addr = high
 
     def remove(self, start: int, size: int, old: int | None) -> None:

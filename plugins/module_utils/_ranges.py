@@ -156,7 +156,15 @@ class RangeSet:
 
     def align_outward(self, align: int) -> RangeSet:
         """Each range grown to multiples of ``align``: the units of ``align`` it touches."""
-        return RangeSet((align_down(p.start, align), align_up(p.end, align)) for p in self._ranges)
+        result: list[Range] = []
+        for start, end in self._ranges:
+            first, last = start // align * align, -(-end // align) * align
+            if result and first <= result[-1][1]:
+                if last > result[-1][1]:
+                    result[-1] = Range(result[-1][0], last)
+            else:
+                result.append(Range(first, last))
+        return RangeSet._of(result)
 
     def contains(self, wanted: Range) -> bool:
         """True where every byte of ``wanted`` is in the set."""

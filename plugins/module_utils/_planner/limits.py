@@ -13,7 +13,7 @@ from .._arguments import COMMAND_LINE_SIZE, parse
 from .._errors import NotPossible
 from .._host.model import Host, MapEntry
 from .._layout import Layout, LayoutWarning, Memory, Reservation
-from .._model.crashkernel import crashkernel
+from .._model.crashkernel import CrashkernelResult, crashkernel
 from .._model.sections import ram_of
 from .._units import MIB, SECTION, align_down, align_up, approximate_size, format_size
 from .nodes import NodePlan
@@ -38,7 +38,9 @@ def check_kernels_share(
     what others' ``crashkernel=`` takes of it, which has to find its room as without our arguments.
     ``maps`` are the kernel's without and with them.
     """
-    before, after = (crashkernel(host.foreign_tokens, ram_of(entries), host.kernel) for entries in maps)
+    before = after = CrashkernelResult()
+    if any("crashkernel=" in token for token in host.foreign_tokens):
+        before, after = (crashkernel(host.foreign_tokens, ram_of(entries), host.kernel) for entries in maps)
     wanted, got = before.low + before.high, after.low + after.high
     if wanted and not got and after.warnings:
         raise NotPossible.of(

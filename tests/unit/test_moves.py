@@ -81,10 +81,10 @@ def what_could_stay(old: Layout, before: dict[str, Any], now: dict[str, Any]) ->
 
 @pytest.mark.parametrize("number", range(len(MAPS)))
 def test_who_is_not_touched_stays_wherever_that_is_possible(number: int) -> None:
-    """15 histories of 8 changes each on every map; whether staying is possible is found page by page."""
+    """30 histories of 8 changes each on every map; whether staying is possible is found page by page."""
     host, met = HOSTS[number], Counter[str]()
     free = RangeSet(in_pages(r) for r in host.usable if r.start >= 4 * GIB)
-    for seed in range(15):
+    for seed in range(30):
         chance = random.Random(f"{number}-{seed}")
         plan = changed({"version": 1, "kernel": {"memory": "1GiB"}, "pools": {}}, chance)
         try:
@@ -139,5 +139,5 @@ def test_who_is_not_touched_stays_wherever_that_is_possible(number: int) -> None
             assert best_of_all is not None
             assert total == sum(d.size or best_of_all[0] for d in wishes(new)), seed
             plan, layout = new, after
-    assert met["stayed"] > 20
+    assert met["stayed"] > 40
     assert met["refused"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from . import kaslr_proof, packages
+from . import dax_cases, kaslr_proof, packages
 from .cases import make_case
 from .check import Baselines, Result, Verdict, check
 from .packages import Kernel
@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "kaslr":
         return kaslr_proof.run(options)
+    if options.command == "dax":
+        return dax_cases.run(options)
     try:
         chosen = options.kernel or packages.pins()["default"]
         kernels = [packages.kernel(series) for series in chosen]
@@ -61,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         "kaslr", help="many boots with KASLR on: the guard holds, its absence does harm"
     )
     kaslr_proof.add_arguments(proof)
+    dax_cases.add_arguments(
+        commands.add_parser("dax", help="DAX regions of soft-reserved ranges, with and without an HMAT")
+    )
     return parser
 
 

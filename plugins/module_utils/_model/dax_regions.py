@@ -26,6 +26,7 @@ from .._ranges import Range, RangeSet
 from .._units import MIB, U64, align_up
 from .node_memory import spans_of
 from .releases import has
+from .windows import windows_of
 
 #: alloc_dax_region() is called with PMD_SIZE (drivers/dax/hmem/hmem.c).
 REGION_ALIGN = 2 * MIB
@@ -72,7 +73,8 @@ def dax_regions(entries: Sequence[MapEntry], host: Host, tokens: Sequence[str], 
     if reason:
         return DaxRegions((), (RegionWarning("dax-no-regions", reason, False),))
     nodes = _nodes(host, _ram(entries), tokens, release)
-    others = list(RangeSet((e.start, e.end) for e in entries if e.type != SOFT_RESERVED))
+    known = RangeSet((e.start, e.end) for e in entries if e.type != SOFT_RESERVED)
+    others = list(known.union(windows_of(host.state)))
     claims = _claims(host, tokens)
     if has(release, "soft-reserved-not-in-iomem"):
         # e820__reserve_resources() still registers what begins below 1 MiB in the common tree

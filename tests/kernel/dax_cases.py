@@ -12,7 +12,6 @@ import argparse
 import json
 import re
 import struct
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -328,9 +327,3 @@ def _run_plans(kernels: Sequence[str]) -> int:
 
 def _words(regions: Iterable[Sequence[int]]) -> str:
     return ", ".join(f"[{start:#x}, {end:#x}) on node {node}" for start, end, node in regions) or "none"
-
-
-if __name__ == "__main__":
-    q = argparse.ArgumentParser()
-    add_arguments(q)
-    sys.exit(run(q.parse_args()))

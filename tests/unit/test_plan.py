@@ -137,7 +137,7 @@ def only(error: CarveoutError) -> Problem:
         (dax("{name: x, extents: [{offset: 0, size: 4MiB}]}, {name: y, extents: [{offset: 2MiB, size: 2MiB}]}"),
          "pools.a.devices[1].extents", "extents-overlap", "another device's extents overlap them"),
         (dax("{name: x, extents: [{offset: 512MiB, size: 1GiB}]}, {name: y, size: 1GiB}"),
-         "pools.a.devices[1].size", "device-does-not-fit", "largest aligned run there is 512MiB"),
+         "pools.a.devices[1].size", "device-does-not-fit", "nearest that fits: pools.a.devices[1].size: 512MiB"),
         (plan("a: {mechanism: reserved, nodes: {1: 1GiB}, devices: [{name: x, size: rest}]}"), "pools.a.devices",
          "devices-not-possible", "has no devices"),
         # names with what a path, a shell or a unit file reads as more
@@ -170,9 +170,9 @@ def test_bad_plans(text: str, path: str, code: str, words: str) -> None:
         (plan(kernel="{0: 1GiB, 2: 1GiB}"), "kernel.memory.2", "node-unknown", "no node 2 with memory"),
         # more than there is
         (plan("a: {mechanism: dax, nodes: {1: 30GiB}}"), "pools.a.nodes.1", "does-not-fit",
-         "the largest possible size is 3GiB (4 GiB usable, 1GiB kept for the kernel, 4 GiB above 4 GiB)"),
+         "is 3GiB, 27GiB less (4 GiB usable, 1GiB kept for the kernel, 4 GiB above 4 GiB)"),
         (plan("a: {mechanism: dax, nodes: {0: 3GiB}}", "2GiB"), "pools.a.nodes.0", "does-not-fit",
-         "is 2GiB (5 GiB usable, 2GiB kept for the kernel, 2 GiB above 4 GiB, 3 GiB below 4 GiB or to be avoided)"),
+         "is 2GiB, 1GiB less (5 GiB usable, 2GiB kept for the kernel, 2 GiB above 4 GiB, 3 GiB below 4 GiB)"),
         (plan("a: {mechanism: dax, nodes: {1: rest}}, b: {mechanism: reserved, nodes: {1: 3GiB}}"),
          "pools.a.nodes.1", "nothing-left", "3GiB for other pools"),
         (plan("a: {mechanism: dax, nodes: {1: rest}}, b: {mechanism: reserved, nodes: {1: 4GiB}}"),
@@ -254,7 +254,7 @@ def test_foreign_arguments_in_the_way() -> None:
     assert [r.range for r in around.reservations] == [Range(7 * GIB, 8 * GIB)]
 
 
-KERNEL_SHARE = re.compile(r"keep ([0-9.]+[KMGT]iB) for it on all nodes together")
+NEAREST = re.compile(r"nearest that fits: pools\.a\.nodes\.0: ([0-9.]+[KMGT]iB)$")
 
 
 @pytest.mark.parametrize("align", ["4KiB", "2MiB"])
@@ -269,15 +269,20 @@ def test_a_kernel_with_too_little_and_what_would_be_enough(low: int, size: int, 
         ),
         node_ranges=(NodeRange(0, 0, 256 * GIB),),
     )
-    pools = f"a: {{mechanism: dax, nodes: {{0: rest}}, align: {align}, devices: [{{name: x, size: rest}}]}}"
-    problem = only(refused(plan(pools, "0"), host))
+
+    def text(of_pool: str) -> str:
+        devices = "[{name: x, size: rest}]"
+        pools = f"a: {{mechanism: dax, nodes: {{0: {of_pool}}}, align: {align}, devices: {devices}}}"
+        return plan(pools, "0")
+
+    problem = only(refused(text("rest"), host))
     assert (problem.path, problem.code) == ("kernel.memory", "kernel-left-with-too-little")
-    match = KERNEL_SHARE.search(problem.message)
+    match = NEAREST.search(problem.message)
     assert match
-    layout = planned(plan(pools, match.group(1)), host)
+    layout = planned(text(match.group(1)), host)
     assert layout.memory.kernel_after - layout.memory.struct_pages_after >= 512 * MIB
-    too_little = parse_size(match.group(1)) - 320 * MIB
-    assert only(refused(plan(pools, str(too_little)), host)).code == "kernel-left-with-too-little"
+    too_large = min(parse_size(match.group(1)) + 320 * MIB, size)
+    assert only(refused(text(str(too_large)), host)).code == "kernel-left-with-too-little"
 
 
 LARGEST = re.compile(r"the largest possible size is ([0-9.]+[A-Za-z]+) ")

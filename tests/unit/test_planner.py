@@ -128,7 +128,10 @@ def test_every_layout_keeps_what_is_promised(case: tuple[Host, Plan]) -> None:
     after = carved(host, layout)
     assert make_layout(plan, after) == layout, "a carved host plans to what it has"
     assert make_layout(plan, after, layout) == layout
-    assert make_layout(plan, after, layout, replan=True) == layout, "and planning anew moves nothing"
+    again = make_layout(plan, after, layout, replan=True)
+    # On shredded nodes the search for the fewest reservations is bounded: what is kept may show it a better end.
+    fewer = len(again.reservations) < len(layout.reservations)
+    assert again == layout or fewer, "and planning anew moves nothing in vain"
 
 
 @given(cases(), st.randoms(use_true_random=False))

@@ -106,6 +106,21 @@ def layout_id(tokens: Iterable[str]) -> str | None:
     return found
 
 
+def carries(tokens: Sequence[str], wanted: Sequence[str], stored: Iterable[Sequence[str]]) -> bool:
+    """Whether a command line has the arguments of a layout, be it under the ID of another one.
+
+    ``wanted`` are the layout's ``kernel_arguments``, the ID first; ``stored`` those of the layouts whose arguments are
+    known. Without these the end of a run cannot be told: memory arguments of others may follow it.
+    """
+    booted = layout_id(tokens)
+    if booted is None or not wanted:
+        return booted is None and not wanted
+    for run in (wanted, *stored):
+        if run and run[0] == f"{LAYOUT_ARGUMENT}={booted}" and list(run[1:]) == list(wanted[1:]):
+            return find_sequence(tokens, run) >= 0
+    return False
+
+
 def find_sequence(tokens: Sequence[str], wanted: Sequence[str], start: int = 0) -> int:
     """Index from ``start`` on where ``wanted`` stands in ``tokens`` as one unbroken run, or -1."""
     if not wanted:

@@ -16,12 +16,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ._dax.apply import booted_layout_id, converge
+from ._dax.apply import converge
+from ._dax.current import current_layout_id, stored_layout
 from ._dax.lock import exclusive
 from ._dax.state import read_state
-from ._errors import CarveoutError, InvalidInput, NotPossible
-from ._host_files import layout_path
-from ._layout import LAYOUT_ID, Layout
+from ._errors import CarveoutError
 from ._system import RealSystem, System
 from ._version import VERSION
 
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="carveout", description="Carveout on a host.")
     parser.add_argument("--version", action="version", version=f"carveout {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("restore", help="make the DAX devices of the booted layout")
+    commands.add_parser("restore", help="make the DAX devices of the layout that this boot has")
     commands.add_parser("state", help="print regions, devices and links as JSON")
     commands.add_parser("host", help="print the host snapshot as JSON; as root")
     options = parser.parse_args(argv)
@@ -64,37 +63,13 @@ def _print_host(system: System) -> None:
     print(json.dumps(host_to_json(host)))
 
 
-def stored_layout(system: System, layout_id: str) -> Layout:
-    """The layout of this ID as it is stored on the host.
-
-    Raises :class:`NotPossible` where it is not there, :class:`InvalidInput` where it is damaged.
-    """
-    path = layout_path(layout_id)
-    text = system.read(path) if LAYOUT_ID.fullmatch(layout_id) else None
-    if text is None:
-        raise NotPossible.of(
-            "", "layout-unknown", f"this boot is for the layout {layout_id!r}, but {path} does not exist"
-        )
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput.of("", "layout-invalid", f"{path} is not JSON: {error}") from None
-    try:
-        layout = Layout.from_json(data)
-    except InvalidInput as error:
-        raise InvalidInput.of("", "layout-invalid", f"{path}: {error}") from None
-    if layout.id != layout_id:
-        raise InvalidInput.of("", "layout-invalid", f"{path} holds another layout, {layout.id}")
-    return layout
-
-
 def _restore(system: System) -> None:
-    layout_id = booted_layout_id(system)
-    if layout_id is None:
-        print("carveout: this boot is for no layout; nothing to do")
-        return
-    layout = stored_layout(system, layout_id)
     with exclusive():
+        layout_id = current_layout_id(system)
+        if layout_id is None:
+            print("carveout: this boot is for no layout; nothing to do")
+            return
+        layout = stored_layout(system, layout_id)
         outcome = converge(system, layout, time.sleep)
     for action in outcome.actions:
         print(f"carveout: {action}")

@@ -19,6 +19,10 @@ description:
   - A device in a region of the layout that the layout does not have is destroyed; one that a process has open or
     mapped is never touched, the module fails and names the process.
   - Memory that the kernel has taken back (driver C(kmem)) is never touched either.
+  - A host that was booted for another layout with the same kernel arguments needs no reboot. Devices that both have
+    are left as they are, open or not; one that only gets another owner, group or mode is not taken from who has it
+    open, one that gets another name would be, and is refused like one that goes. C(/run/carveout/layout) then says
+    which layout this boot has.
   - Nothing done here outlasts the boot; C(carveout-dax.service), which M(carveout.memory.host_files) installs, does
     the same at each boot.
 options:
@@ -29,9 +33,10 @@ options:
     type: dict
   state:
     description:
-      - V(present) makes the devices. The host must be booted with the arguments of the layout; in check mode it need
-        not be, and the module reports what would be made after the reboot. It fails where the reboot would be in vain
-        (an owner does not exist) or would take a device of ours from a process that uses it.
+      - V(present) makes the devices. The host must be booted with the arguments of the layout (the layout's ID among
+        them may be that of another one which the host stores). In check mode it need not be, and the module reports
+        what would be made after the reboot. It fails where the reboot would be in vain (an owner does not exist) or
+        would take a device of ours from a process that uses it.
       - V(absent) destroys the devices of all layouts stored on the host and removes the udev rule.
     type: str
     choices: [present, absent]
@@ -140,11 +145,15 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.carveout.memory.plugins.module_utils._dax.apply import (
-    booted_layout_id,
     converge,
     preview,
     preview_reboot,
     remove,
+)
+from ansible_collections.carveout.memory.plugins.module_utils._dax.current import (
+    booted_layout_id,
+    carried,
+    stored_layout,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._dax.lock import exclusive
 from ansible_collections.carveout.memory.plugins.module_utils._dax.nodes import found_devices
@@ -158,16 +167,15 @@ from ansible_collections.carveout.memory.plugins.module_utils._host_files import
     known_files,
     stored_layout_ids,
 )
-from ansible_collections.carveout.memory.plugins.module_utils._host_side import stored_layout
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem, System
 
 
 def present(system: System, layout: Layout, check_mode: bool) -> dict[str, object]:
     """Make the devices of the layout, or tell what would be made."""
-    booted = booted_layout_id(system)
-    if layout.arguments and booted != layout.id:
+    if layout.arguments and not carried(system, layout):
         if not check_mode:
+            booted = booted_layout_id(system)
             now = f"for the layout {booted}" if booted else "for no layout"
             raise NotPossible.of(
                 "",

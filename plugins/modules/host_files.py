@@ -119,7 +119,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.carveout.memory.plugins.module_utils._dax.apply import booted_layout_id
+from ansible_collections.carveout.memory.plugins.module_utils._dax.current import booted_layout_id
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._host_changes import (
     Plan,

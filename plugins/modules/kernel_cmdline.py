@@ -82,8 +82,10 @@ actions:
 reboot_required:
   description:
     - Whether the running kernel was booted with other arguments of ours than it should be.
-    - With O(state=present), whether O(arguments) do not stand in C(/proc/cmdline) as one unbroken run; with
-      O(state=absent), whether any C(carveout.layout=) stands there.
+    - With O(state=present), whether O(arguments) do not stand in C(/proc/cmdline) as one unbroken run. The ID alone
+      may be another one where the host stores that layout. Then only devices differ, and
+      M(carveout.memory.dax_devices) changes them without a reboot.
+    - With O(state=absent), whether any C(carveout.layout=) stands there.
   returned: success
   type: bool
 boot_arguments:

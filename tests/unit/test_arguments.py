@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import (
     MEMORY_ARGUMENTS,
+    carries,
     find_sequence,
     is_memory_argument,
     iterate,
@@ -150,3 +151,16 @@ def test_a_run_that_arises_by_taking_out_another_stays() -> None:
     assert without_sequence(["a", "a", "b", "b"], ["a", "b"]) == ["a", "b"]
     assert without_sequence(["a", "b", "a", "b", "a"], ["a", "b"]) == ["a"]
     assert find_sequence(["a"], []) == -1
+
+
+def test_a_boot_may_carry_arguments_under_another_layouts_id() -> None:
+    old, new = (
+        ["carveout.layout=1", "memmap=1G%4G", "nokaslr"],
+        ["carveout.layout=2", "memmap=1G%4G", "nokaslr"],
+    )
+    line = ["ro", *old, "hugepages=4"]
+    assert carries(line, old, []) and carries(line, new, [new, old])
+    assert not carries(line, new, [new])  # hugepages= might be ours
+    assert not carries(line, [*new, "hugepages=4"], [old]) and not carries(line, new[:2], [old])
+    assert not carries(["ro", *old[:2], "quiet", "nokaslr"], new, [old])
+    assert not carries(["ro"], new, [old]) and not carries(line, [], [old]) and carries(["ro"], [], [])

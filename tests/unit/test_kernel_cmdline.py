@@ -92,6 +92,18 @@ def test_present_twice_then_absent(root: Path, run: Run) -> None:
     assert (second["changed"], second["actions"], second["reboot_required"]) == (False, [], False)
     assert (second["previous"], second["boot_arguments"]) == (OURS, first["boot_arguments"])
 
+    # the same arguments under the ID of a stored layout: written for the next boot, nothing to reboot for
+    folder = root / "etc/carveout/layouts"
+    folder.mkdir(parents=True)
+    booted = OURS[0].partition("=")[2]
+    (folder / f"{booted}.json").write_text(json.dumps({"id": booted, "kernel_arguments": OURS}))
+    other = ["carveout.layout=00000000000000ff", *OURS[1:]]
+    changed = run(arguments=other)
+    assert (changed["changed"], changed["reboot_required"]) == (True, False)
+    assert changed["boot_arguments"][-len(other) :] == other
+    assert run(arguments=other[:-1])["reboot_required"] is True
+    run(arguments=OURS)
+
     gone = run(state="absent")
     assert (gone["changed"], gone["reboot_required"], gone["previous"]) == (True, True, OURS)
     assert gone["boot_arguments"] == ["root=UUID=1", "ro", "quiet"]

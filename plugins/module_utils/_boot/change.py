@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._arguments import COMMAND_LINE_SIZE, LAYOUT_ARGUMENT, find_sequence, layout_id, parse
+from .._arguments import COMMAND_LINE_SIZE, LAYOUT_ARGUMENT, carries, find_sequence, layout_id, parse
 from .._errors import InvalidInput, NotPossible
 from .._layout import LAYOUT_ID
 from .ownership import Owned, owned_runs, without_owned
@@ -51,11 +51,14 @@ class Change:
 
     @property
     def reboot_required(self) -> bool:
-        """Whether the running kernel was started with something else than what is wanted."""
-        if not self.wanted:
-            return layout_id(self.state.running) is not None
-        runs = [run for run in owned_runs(self.state.running, [self.wanted]) if run.known]
-        return len(runs) != 1 or layout_id(self.state.running) != layout_id(self.wanted)
+        """Whether the running kernel was started with something else than what is wanted.
+
+        Another layout's ID with the same arguments behind it is nothing else: what differs then are devices, which
+        are changed in the running system.
+        """
+        running = self.state.running
+        twice = running.count(f"{LAYOUT_ARGUMENT}={layout_id(running)}") > 1
+        return twice or not carries(running, self.wanted, self.state.stored)
 
     @property
     def diff(self) -> list[dict[str, str]]:

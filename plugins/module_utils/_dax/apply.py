@@ -11,11 +11,11 @@ import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .._arguments import layout_id, split
 from .._errors import NotPossible, Problem
 from .._layout import Layout
 from .._system import System
 from .actions import (
+    Action,
     Destroy,
     check_devices,
     dax_reservations,
@@ -24,8 +24,9 @@ from .actions import (
     plan_actions,
     plan_removal,
 )
-from .nodes import NodeFault, check_accounts, found_devices, node_faults
-from .state import DaxDevice, DaxState, read_state
+from .current import CURRENT, current_layout_id, forget_current, note_current
+from .nodes import NodeFault, check_accounts, found_devices, node_faults, renamed_devices, stale_links
+from .state import LINKS, DaxDevice, DaxState, read_state
 from .steps import carry_out
 from .udev import RULES, render_rules
 from .users import refuse_in_use
@@ -48,22 +49,32 @@ class Outcome:
     state: DaxState
 
 
-def booted_layout_id(system: System) -> str | None:
-    """The layout that this boot is for (``carveout.layout=ID`` in /proc/cmdline)."""
-    return layout_id(split(system.read("/proc/cmdline") or ""))
-
-
 def preview(system: System, layout: Layout) -> Outcome:
     """What :func:`converge` would do now; raises what it would raise before any change."""
     check_accounts(system, layout)
     state = read_state(system)
+    actions, texts = _decide(system, layout, state)
+    return Outcome(
+        (*texts, *_mended(node_faults(layout, state), actions), *_note_text(system, layout)), state
+    )
+
+
+def _decide(system: System, layout: Layout, state: DaxState) -> tuple[list[Action], list[str]]:
+    """The steps, and what will be done as text.
+
+    Raises :class:`NotPossible` where a process uses a device that goes, or gets another name: whoever opens it by
+    that name later would share its memory.
+    """
     actions = plan_actions(layout, state)
-    refuse_in_use(system, [action.device for action in actions if isinstance(action, Destroy)])
-    texts = [action.text for action in actions]
-    texts += _rules_text(system, layout)
+    taken = [action.device for action in actions if isinstance(action, Destroy)]
+    refuse_in_use(system, [*taken, *renamed_devices(layout, state)])
+    return actions, [action.text for action in actions] + _rules_text(system, layout)
+
+
+def _mended(faults: Sequence[NodeFault], actions: Sequence[Action]) -> list[str]:
+    """What is done to the nodes of devices that are there already."""
     built = {action.device.name for action in actions if not isinstance(action, Destroy)}
-    texts += [fault.text for fault in node_faults(layout, state) if fault.device.name not in built]
-    return Outcome(tuple(texts), state)
+    return [fault.text for fault in faults if fault.device.name not in built]
 
 
 def preview_reboot(system: System, layout: Layout) -> Outcome:
@@ -95,15 +106,16 @@ def converge(system: System, layout: Layout, pause: Pause) -> Outcome:
     if dax_reservations(layout):
         _load_drivers(system)
     state = _wait_for_regions(system, layout, pause)
-    actions = plan_actions(layout, state)
-    refuse_in_use(system, [action.device for action in actions if isinstance(action, Destroy)])
-    texts = [action.text for action in actions] + _rules_text(system, layout)
+    actions, texts = _decide(system, layout, state)
+    stale = stale_links(layout, state)
     # the rule first: it then holds for the event of binding, and no one sees a half-made device
     _write_rules(system, render_rules(layout))
     carry_out(system, actions)
-    built = {action.device.name for action in actions if not isinstance(action, Destroy)}
-    state, mended = _wait_for_nodes(system, layout, pause)
-    return Outcome((*texts, *(fault.text for fault in mended if fault.device.name not in built)), state)
+    state, faults = _wait_for_nodes(system, layout, stale, pause)
+    noted = _note_text(system, layout)
+    if noted:
+        note_current(system, layout)
+    return Outcome((*texts, *_mended(faults, actions), *noted), state)
 
 
 def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
@@ -118,9 +130,12 @@ def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
     texts = [action.text for action in actions]
     if system.read(RULES) is not None:
         texts.append(f"remove {RULES}")
+    if system.read(CURRENT) is not None:
+        texts.append(f"remove {CURRENT}")
     if not dry_run:
         carry_out(system, actions)
         _write_rules(system, "")
+        forget_current(system)
         state = read_state(system)
     return Outcome(tuple(texts), state)
 
@@ -150,6 +165,12 @@ def _rules_text(system: System, layout: Layout) -> list[str]:
     return [f"write {RULES}" if text else f"remove {RULES}"]
 
 
+def _note_text(system: System, layout: Layout) -> list[str]:
+    if not layout.arguments or current_layout_id(system) == layout.id:
+        return []
+    return [f"write {layout.id} to {CURRENT}"]
+
+
 def _write_rules(system: System, text: str) -> None:
     if (system.read(RULES) or "") == text:
         return
@@ -160,17 +181,21 @@ def _write_rules(system: System, text: str) -> None:
     _udevadm(system, ["control", "--reload"])
 
 
-def _wait_for_nodes(system: System, layout: Layout, pause: Pause) -> tuple[DaxState, list[NodeFault]]:
-    """Have udev look again at what is not as it should be, and wait until it is.
+def _wait_for_nodes(
+    system: System, layout: Layout, stale: Sequence[str], pause: Pause
+) -> tuple[DaxState, list[NodeFault]]:
+    """Have udev look again at what is not as it should be, and wait until it is and the ``stale`` links are gone.
 
     Returns the state and what was mended. Waits for the condition itself, not for udev's queue to
     be empty: at boot others keep that filled.
     """
     state = read_state(system)
     mended = faults = node_faults(layout, state)
-    if faults:
+    left = [name for name in stale if name in state.links]
+    if faults or left:
         found = found_devices(layout, state)
         wanted = {found[fault.device.name].name for fault in faults}
+        wanted |= {posixpath.basename(state.links[name]) for name in left}
         paths = [
             f"{posixpath.dirname(region.path)}/{device.name}"
             for region in state.regions
@@ -179,11 +204,17 @@ def _wait_for_nodes(system: System, layout: Layout, pause: Pause) -> tuple[DaxSt
         ]
         _udevadm(system, ["trigger", "--action=change", *paths])
     for _ in range(round(_UDEV_SECONDS / _TICK)):
-        if not faults:
+        if not faults and not left:
             break
         pause(_TICK)
         state = read_state(system)
         faults = node_faults(layout, state)
+        left = [name for name in left if name in state.links]
+    if left and not faults:
+        names = ", ".join(f"{LINKS}/{name}" for name in left)
+        raise NotPossible.of(
+            "", "dax-udev", f"udev did not remove {names} within {_UDEV_SECONDS} s; who made it?"
+        )
     if faults:
         hint = "'udevadm test' on the device tells why (since 258 udev ignores accounts of people)"
         raise NotPossible(

@@ -69,3 +69,20 @@ def node_faults(layout: Layout, state: DaxState) -> list[NodeFault]:
                 text = f"set {what} of {wanted.name} to {should} (it is {now or 'without a node'})"
                 faults.append(NodeFault(wanted, text))
     return faults
+
+
+def renamed_devices(layout: Layout, state: DaxState) -> list[DaxDevice]:
+    """Devices that stay as they are, but under another name than their links have now."""
+    renamed = []
+    for name, device in found_devices(layout, state).items():
+        names = [link for link, node in state.links.items() if node == f"/dev/{device.name}"]
+        if names and name not in names:
+            renamed.append(device)
+    return renamed
+
+
+def stale_links(layout: Layout, state: DaxState) -> list[str]:
+    """Links to devices in the layout's regions under names that it does not have."""
+    names = {device.name for device in layout.devices}
+    nodes = {f"/dev/{device.name}" for region in our_regions([layout], state) for device in region.devices}
+    return sorted(link for link, node in state.links.items() if link not in names and node in nodes)

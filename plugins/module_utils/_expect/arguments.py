@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._arguments import LAYOUT_ARGUMENT, find_sequence, iterate, layout_id, split
+from .._arguments import LAYOUT_ARGUMENT, carries, find_sequence, iterate, layout_id, split
 from .._host.model import Host
 from .._layout import Layout
 from .._mechanisms import MECHANISMS
@@ -22,8 +22,20 @@ WHOLE = "pools"
 
 
 def booted(layout: Layout, host: Host) -> list[Expectation]:
-    """On /proc/cmdline."""
-    return _line("arguments", "", "the booted command line", layout, split(host.cmdline))
+    """On /proc/cmdline.
+
+    The line may name another layout with the same arguments, where the devices were changed to this one's since.
+    """
+    words = split(host.cmdline)
+    result = _line("arguments", "", "the booted command line", layout, words)
+    noted = host.state.get("noted_layout", "")
+    stored = [list(known.get("kernel_arguments", [])) for known in host.layouts.values()]
+    wanted = host.layouts.get(noted, {}).get("kernel_arguments", [])
+    if wanted and carries(words, wanted, stored):
+        fact = f"the running host has the devices of the layout {noted}"
+        ending = f", the plan's is {layout.id}"
+        result[0] = compare("arguments", "layout", WHOLE, fact, layout.id, noted, ending)
+    return result
 
 
 def next_boot(layout: Layout, host: Host) -> list[Expectation]:

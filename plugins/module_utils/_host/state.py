@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from .._layout import LAYOUT_ID
 from .._units import U64
 from . import checks
 
@@ -20,6 +21,7 @@ _DEVICE = re.compile(r"dax\d{1,9}\.\d{1,9}")
 _LINK = re.compile(r"[^/\x00-\x1f]{1,255}")
 _MODE = re.compile(r"[0-7]{4}|")
 _PATH = re.compile(r"/[^\x00-\x1f]{1,4095}")
+_NOTED = re.compile(LAYOUT_ID.pattern + "|")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _REGION_KEYS = ("path", "start", "end", "align", "available", "target_node", "devices")
@@ -134,5 +136,6 @@ _SECTIONS: dict[str, Callable[[Any, str], Any]] = {
     "links": _links,
     "loader": _loader,
     "files": _files,
+    "noted_layout": lambda value, path: checks.match(value, path, _NOTED, "a layout's ID or nothing"),
     "problems": _problems,
 }

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 from .._arguments import COMMAND_LINE_SIZE
 from .._boot.grub import read_loader
+from .._dax.current import CURRENT
 from .._dax.state import read_state
 from .._errors import NotPossible
 from .._host_files import known_files
+from .._layout import LAYOUT_ID
 from .._system import System
 from . import proc
 from .acpi import read_srat
@@ -87,6 +89,7 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
             "links": {printable(name): printable(target) for name, target in dax.links.items()},
             "loader": _printable(loader.to_json()),
             "files": known_files(system),
+            "noted_layout": _noted_layout(reader),
             "problems": list(reader.problems),
         },
     )
@@ -149,6 +152,15 @@ def _affinity(reader: Reader, firmware_map: tuple[MapEntry, ...]) -> _Affinity:
         reader.problem(f"{_TABLES}/HMAT", f"kernels ignore this table: {ignored}")
         return _Affinity(nodes)
     return _Affinity(nodes, memory)
+
+
+def _noted_layout(reader: Reader) -> str:
+    """What the host notes as the layout that this boot has now; empty where it is the booted one."""
+    noted = reader.line(CURRENT)
+    if noted and not LAYOUT_ID.fullmatch(noted):
+        reader.problem(CURRENT, "does not hold a layout's ID")
+        return ""
+    return noted
 
 
 def _running_release(reader: Reader) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _PROC = ("/proc/cmdline", "/proc/iomem", "/proc/meminfo")
+_NOTED = "/run/carveout/layout"
 _DEVICES = "==> device files <=="
 
 
@@ -35,22 +36,24 @@ class DeviceFile(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """``mem_total`` is in KiB; ``files`` are by device name."""
+    """``mem_total`` is in KiB; ``files`` are by device name; ``noted`` is the layout that the host says it has."""
 
     cmdline: str
     iomem: tuple[Resource, ...]
     mem_total: int
     files: dict[str, DeviceFile]
+    noted: str = ""
 
 
 def raw_command(names: Sequence[str]) -> str:
-    """One line for the host's shell: three texts with a heading each, then a line for every device."""
+    """One line for the host's shell: four texts with a heading each, then a line for every device."""
     links = " ".join(shlex.quote(f"/dev/carveout/{name}") for name in names)
     lines = (
         'printf "%s|%s|%s\\n" "${link##*/}" "$(readlink -f -- "$link")" '
         '"$(stat -L -c \'%F|%a|%U|%G\' -- "$link" 2>&1)"'
     )
-    command = f"LC_ALL=C tail -v -n +1 {' '.join(_PROC)} && echo '{_DEVICES}'"
+    noted = f"echo '==> {_NOTED} <=='; cat {_NOTED} 2>/dev/null; echo '{_DEVICES}'"
+    command = f"LC_ALL=C tail -v -n +1 {' '.join(_PROC)} && {{ {noted}; }}"
     return f"{command} && for link in {links}; do {lines}; done" if names else command
 
 
@@ -67,4 +70,5 @@ def parse_raw(text: str) -> Raw:
     for entry in texts.get("device files", "").splitlines():
         words = [*entry.split("|"), "", "", "", "", ""]
         files[words[0]] = DeviceFile(*words[1:6])
-    return Raw(texts.get("/proc/cmdline", "").strip(), tuple(resources), int(total[1]) if total else 0, files)
+    cmdline, noted = (texts.get(name, "").strip() for name in ("/proc/cmdline", _NOTED))
+    return Raw(cmdline, tuple(resources), int(total[1]) if total else 0, files, noted)

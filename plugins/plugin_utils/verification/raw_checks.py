@@ -7,6 +7,8 @@ Every check gives the messages of what is wrong, with the plan's path; none wher
 
 from __future__ import annotations
 
+import re
+
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 
 from .raw import Raw, Resource
@@ -16,11 +18,14 @@ _MIB = 1 << 20
 
 
 def check_command_line(layout: Layout, raw: Raw) -> list[str]:
-    """The arguments as one literal text in /proc/cmdline."""
+    """The arguments as one literal text in /proc/cmdline; the ID may be another's where the host notes this one."""
     run = " ".join(layout.kernel_arguments)
     if not run:
         return ["pools: /proc/cmdline names a layout"] if "carveout.layout=" in raw.cmdline else []
     if f" {run} " in f" {raw.cmdline} ":
+        return []
+    others_id = rf"carveout\.layout=[0-9a-f]{{16}}{re.escape(run[len(layout.kernel_arguments[0]) :])}"
+    if raw.noted == layout.id and re.search(rf"(?:^| ){others_id}(?: |$)", raw.cmdline):
         return []
     return [
         f"pools: raw /proc/cmdline does not hold the plan's arguments as they are, {run!r}: {raw.cmdline!r}"

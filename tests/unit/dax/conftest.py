@@ -68,6 +68,7 @@ class FakeKernel:
             "/proc/cmdline": "ro quiet\n",
         }
         self.links: dict[str, str] = {}
+        self.links_by_hand: set[str] = set()
         self.open_files: dict[str, str] = {}
         self.writes: list[tuple[str, str]] = []
         self.fail_at = -1
@@ -191,7 +192,7 @@ class FakeKernel:
             return self._bind(self.devices[text])
         if re.fullmatch(f"{BUS}/drivers/[a-z_]+/unbind", path):
             self.devices[text].driver = ""
-            return None
+            return self._unlink(text)
         found = self._device(path)
         assert found is not None, path
         device, attribute = found
@@ -249,8 +250,14 @@ class FakeKernel:
                 self._udev(posixpath.basename(path))
         return Completed(2 if argv[0] == "getent" else 0, "", "")
 
+    def _unlink(self, name: str) -> None:
+        mine = [link for link, target in self.links.items() if target == f"../{name}"]
+        for link in set(mine) - self.links_by_hand:
+            del self.links[link]
+
     def _udev(self, name: str) -> None:
         device = self.devices[name]
+        self._unlink(name)
         path = f"{self._parent(device.region)}/{name}"
         for line in self.files.get("/run/udev/rules.d/61-carveout.rules", "").splitlines():
             keys = re.findall(r'(?:ATTR\{([^}]+)\}|([A-Z]+))(==|\+=|=)"([^"]*)"', line)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -418,3 +419,22 @@ def test_a_layout_that_asks_for_nothing_expects_no_trace(layout: Layout, carved:
     found = messages(Layout.from_json(data), carved)
     assert f"pools: the booted command line names the layout {layout.id}, there should be none" in found
     assert "pools: below /dev/carveout stands vm-a, vm-b, vm-c, vm-d, which no plan asked for" in found
+
+
+def test_another_layouts_line_will_do_where_its_arguments_are_the_same(
+    layout: Layout, carved: dict[str, Any]
+) -> None:
+    other = dataclasses.replace(layout, kernel="6.12.118")
+    carved["cmdline"] = carved["cmdline"].replace(layout.id, other.id)
+    carved["layouts"][other.id] = other.to_json()
+    (wrong,) = unmet(expectations(layout, host_from_json(carved)))
+    assert wrong.message.startswith(f"pools: the booted command line names the layout {other.id}")
+    carved["state"]["noted_layout"] = layout.id
+    assert unmet(expectations(layout, host_from_json(carved))) == []
+    assert unmet(expectations(other, host_from_json(carved)))[0].message == (
+        f"pools: the running host has the devices of the layout {layout.id}, the plan's is {other.id}"
+    )
+    # a note for what this boot cannot have counts for nothing
+    carved["cmdline"] += " quiet"
+    carved["cmdline"] = carved["cmdline"].replace(" dax_hmem.region_idle=1", "")
+    assert len(unmet(expectations(layout, host_from_json(carved)))) > 1

@@ -80,6 +80,14 @@ def test_the_command_line_is_compared_as_text(layout: Layout, raw: Raw) -> None:
         assert message.startswith("pools: raw /proc/cmdline does not hold the plan's arguments")
 
 
+def test_the_line_may_name_another_layout_where_the_host_notes_this_one(layout: Layout, raw: Raw) -> None:
+    other = raw.cmdline.replace(layout.id, "0123456789abcdef")
+    assert len(check_command_line(layout, raw._replace(cmdline=other))) == 1
+    assert len(check_command_line(layout, raw._replace(cmdline=other, noted="0" * 16))) == 1
+    assert check_command_line(layout, raw._replace(cmdline=other, noted=layout.id)) == []
+    assert len(check_command_line(layout, raw._replace(cmdline=other + "x", noted=layout.id))) == 1
+
+
 def test_ram_in_a_reservation_is_seen_at_its_very_edges(layout: Layout, raw: Raw) -> None:
     for first, last in ((4 * GIB - 1, 4 * GIB), (6 * GIB - 1, 6 * GIB - 1), (3 * GIB, 7 * GIB)):
         lines = (*raw.iomem, Resource(first, last, "System RAM (kmem)"))

@@ -18,17 +18,18 @@ _ATTEMPTS = 20
 
 
 def planned_tokens(case: Case, host: Host) -> tuple[str, ...]:
-    """The case's own arguments and those of a layout for this host."""
+    """The case's own arguments and those of a layout for this host.
+
+    Only its own where no plan fits, as on a host without memory above 4 GiB.
+    """
     rng = random.Random(f"{case.seed}/{case.number}/plan")
-    why = ""
     for _ in range(_ATTEMPTS):
         try:
             layout = make_layout(read_plan(_plan(rng, host.nodes)), host)
-        except CarveoutError as error:
-            why = str(error)
+        except CarveoutError:
             continue
         return (*case.tokens, *layout.kernel_arguments)
-    raise RuntimeError(f"no plan of {_ATTEMPTS} fits {case.machine}: {why}")
+    return case.tokens
 
 
 def _plan(rng: random.Random, nodes: list[int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .._arguments import iterate
@@ -26,13 +27,14 @@ from .._model.sections import (
     ram_of,
     sections_with_pages,
 )
+from .._ranges import RangeSet
 from .._units import approximate_size, format_size
 from .foreign import check_foreign, numa_problems
 from .limits import check_kernels_share, check_length
 from .moves import NodeResult, moved_devices, place_node
 from .nodes import NodePlan, memory_block, node_plans
 from .plan import Plan
-from .regions import check_regions, settle_hmat
+from .regions import check_regions, settle_hmat, unusable_starts
 from .sticky import still_satisfies
 
 
@@ -48,20 +50,35 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
         check_foreign(host, before, previous.reservations)
         check_length(host, previous)
         return previous
-    results: list[NodeResult] = []
-    problems: list[Problem] = []
-    for node in nodes:
-        try:
-            results.append(place_node(node, previous, replan, memory_block(host)))
-        except NotPossible as error:
-            problems += error.problems
-    if problems:
-        raise NotPossible(problems)
+    results = _place(nodes, host, before, previous, replan)
     reservations = [r for result in results for r in result.reservations]
     check_foreign(host, before, reservations)
     devices = sorted((d for result in results for d in result.devices), key=lambda d: (d.pool, d.node))
     warnings = _moves(nodes, results, moved_devices(previous, devices))
     return _finish(plan, host, before, nodes, reservations, devices, warnings)
+
+
+def _place(
+    nodes: Sequence[NodePlan], host: Host, before: Sequence[MapEntry], previous: Layout | None, replan: bool
+) -> list[NodeResult]:
+    """Pools and devices on all nodes, with no DAX region where no driver could be bound to it."""
+    unusable = RangeSet()
+    while True:
+        results: list[NodeResult] = []
+        problems: list[Problem] = []
+        for node in nodes:
+            free = node.free.subtract(unusable) if unusable else node.free
+            try:
+                results.append(place_node(replace(node, free=free), previous, replan, memory_block(host)))
+            except NotPossible as error:
+                problems += error.problems
+        if problems:
+            raise NotPossible(problems)
+        # Whether a start is usable depends on what is left below it, so it is known only after placing.
+        more = unusable_starts(host, before, [r for result in results for r in result.reservations])
+        if not more:
+            return results
+        unusable = unusable.union(more)
 
 
 def _moves(

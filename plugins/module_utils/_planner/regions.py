@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._errors import NotPossible, Problem
-from .._host.model import Host, MapEntry
+from .._host.model import RAM, Host, MapEntry
 from .._layout import LayoutWarning, Reservation
 from .._mechanisms import dax
 from .._model.dax_regions import dax_regions, hmat_in_effect, ram_buffers
 from .._model.e820 import apply_arguments
 from .._model.releases import has
-from .._ranges import Range
+from .._model.sections import ram_of
+from .._ranges import Range, RangeSet
 from .plan import Plan
 
 
@@ -42,6 +43,19 @@ def settle_hmat(
         )
     )
     return [*arguments, dax.IGNORE_HMAT]
+
+
+def unusable_starts(host: Host, before: Sequence[MapEntry], reservations: Sequence[Reservation]) -> RangeSet:
+    """What of the 'dax' reservations the kernel would keep busy behind the RAM that is left below them.
+
+    Since 7.0 only; before, the soft-reserved range itself keeps the kernel from it. ``before`` is
+    the kernel's map without our arguments.
+    """
+    dax_ranges = RangeSet(r.range for r in reservations if r.mechanism == dax.NAME)
+    if not dax_ranges or not has(host.kernel, "soft-reserved-not-in-iomem"):
+        return RangeSet()
+    left = ram_of(before).subtract(r.range for r in reservations)
+    return ram_buffers(MapEntry(r.start, r.end, RAM) for r in left).intersect(dax_ranges)
 
 
 def check_regions(

@@ -60,8 +60,8 @@ def check_survival(
         )
     if left.orphans and not plain.orphans:
         raise _death(
-            f"the RAM in {next(iter(left.orphans))} is no node's according to the firmware's SRAT: the kernel dies "
-            "when it counts its pages (free_area_init)"
+            f"the RAM in {next(iter(left.orphans))} is no node's: the kernel dies when it counts its pages "
+            "(free_area_init)"
         )
     return [
         *_scarce(plain.ram, left.ram),

@@ -8,6 +8,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,6 @@ from ._host_files import (
     PROGRAM_DIRECTORY,
     SERVICE,
     TARGET,
-    UNIT_DIRECTORY,
     checksum,
     committed_text,
     expected_files,
@@ -35,6 +35,7 @@ from ._host_files import (
 )
 from ._layout import LAYOUT_ID, Layout
 from ._system import System
+from ._tenant_units import UNIT_DIRECTORY, drop_ins, is_drop_in
 
 #: Layouts kept beside the booted, the committed and the new one: enough to go back to.
 KEPT_LAYOUTS = 2
@@ -86,6 +87,7 @@ def plan_present(
     if layout is not None:
         text = layout_text(layout)
         wanted.append((layout_path(layout.id), checksum(text), text))
+        wanted += [(path, checksum(text), text) for path, text in drop_ins(layout).items()]
     if committed is not None:
         stored = {*stored_layout_ids(present), layout.id if layout else ""}
         if committed not in stored and committed != committed_layout_id(system):
@@ -120,6 +122,8 @@ def up_to_date(
         return False
     if any(path.startswith(PROGRAM_DIRECTORY + "/") and path not in expected for path in installed):
         return False
+    if layout is not None and any(is_drop_in(path) and path not in expected for path in installed):
+        return False
     others = [name for name in stored_layout_ids(installed) if layout_path(name) not in expected]
     return (layout is None and committed is None) or len(others) <= KEPT_LAYOUTS
 
@@ -145,7 +149,7 @@ def apply_absent(system: System, plan: Plan) -> None:
     units = [change.path for change in plan.changes if change.path.startswith(UNIT_DIRECTORY)]
     if plan.enable:
         _systemctl(system, "disable", TARGET)
-    if units:
+    if any(path in unit_texts() for path in units):
         _systemctl(system, "stop", TARGET, SERVICE)
     for change in plan.changes:
         _apply(system, change)
@@ -159,8 +163,10 @@ def apply_absent(system: System, plan: Plan) -> None:
 def _outdated(
     system: System, paths: Sequence[str], layout: Layout | None, committed: str | None, booted: str | None
 ) -> list[str]:
-    """Programs of other versions, and the oldest layouts over what is kept."""
+    """Programs of other versions, drop-ins of services no longer named, the oldest layouts over what is kept."""
     outdated = [p for p in paths if p.startswith(PROGRAM_DIRECTORY + "/") and p != program_path()]
+    if layout is not None:
+        outdated += [path for path in paths if is_drop_in(path) and path not in drop_ins(layout)]
     if layout is None and committed is None:
         return outdated
     wanted = {booted, committed or committed_layout_id(system), layout.id if layout else None}
@@ -187,6 +193,10 @@ def _change(system: System, path: str, after: str | None, mode: int = 0o644) -> 
 def _apply(system: System, change: Change) -> None:
     if change.after is None:
         system.remove(change.path)
+        if is_drop_in(change.path):
+            # the directory may hold drop-ins of others
+            directory = posixpath.dirname(change.path)
+            system.run(["rmdir", "--ignore-fail-on-non-empty", directory])
     else:
         system.write(change.path, change.after, change.mode)
 

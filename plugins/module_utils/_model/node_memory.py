@@ -49,13 +49,15 @@ def spans_of(
 
     It is one node with ``numa=off`` or ``numa=noacpi``, and where the firmware's ranges leave out more
     than 1 MiB of RAM. With less of it the kernel keeps them (``orphans``). ``last`` is where RAM of
-    type 1 ends (default: all RAM): no node reaches further (e820__end_of_ram_pfn, numa_cleanup_meminfo),
-    also where memory of another type counts as RAM.
+    type 1 ends (default: all RAM): no node's pages reach further (e820__end_of_ram_pfn), also where memory
+    of another type counts as RAM; kernels that then find no node for it do not survive that.
     """
     messages: list[str] = []
     end = last if last is not None else max((part.end for part in ram), default=0)
     beyond = ram.intersect([(end, U64)])
     ram = ram.subtract(beyond)
+    if has(release, "nodes-to-the-end-of-memory"):
+        beyond = RangeSet()
     whole = (NodeRange(0, 0, end),)
     for argument in iterate(tokens):
         if argument.name != "numa" or argument.value is None:

@@ -102,6 +102,7 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
     fixed_place = host.firmware_boot != "efi" and not placement(line, release).randomised
     plain = _without_arguments(host, release, limit)
     warnings += check_survival(host.firmware_map, plain, Memory(ram, spans.orphans), fixed_place)
+    ram = ram.intersect([(0, last_page(late))])
     place = verdict(line, release, host.firmware_boot, plain.ram.subtract(ram))
     dax = dax_regions(late, host, line, release)
     warnings += [Note(warning.code, warning.message) for warning in dax.warnings]

@@ -28,8 +28,9 @@ _TRAMPOLINE_SIZE = 28 * KIB
 _LEAST = 64 * MIB
 #: What a distribution's kernel and initrd want, unpacked.
 _COMFORTABLE = 512 * MIB
-#: Where a kernel lies that is not moved (CONFIG_PHYSICAL_START), image and data of stock kernels.
-KERNEL_PLACE = Range(16 * MIB, 64 * MIB)
+#: Where a kernel lies that is not moved (CONFIG_PHYSICAL_START): image, data and what it keeps behind
+#: them (_text to _end) take up to 50 MiB in stock kernels.
+KERNEL_PLACE = Range(16 * MIB, 80 * MIB)
 
 
 class Memory(NamedTuple):

@@ -97,7 +97,8 @@ def summarise(seen: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _words(summary: dict[str, Any]) -> str:
     return (
-        f"{summary['boots']} boots, {summary['booted']} of them reported, kernel inside the carve {summary['inside']}, carve broken {summary['broken']}, "
+        f"{summary['boots']} boots, {summary['booted']} of them reported, "
+        f"kernel inside the carve {summary['inside']}, carve broken {summary['broken']}, "
         f"{summary['places']} places from {summary['lowest']:#x} to {summary['highest']:#x}; "
         f"predicted: {summary['predicted']}"
     )

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from .._errors import InvalidInput, Problem
-from .._layout import ACCOUNT, MODE, NAME, UNIT
+from .._layout import ACCOUNT, DEVDAX, MODE, NAME
 from .._ranges import Range
 from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size, parse_size
+from .use import check_pool_use, read_units, read_use
 
 REST = "rest"
 MECHANISMS = ("dax", "reserved")
@@ -62,6 +63,8 @@ class DevicePlan:
     group: str
     mode: str
     units: tuple[str, ...] = ()
+    use: str = DEVDAX
+    online: str = ""
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,7 @@ def _pool(reader: _Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
             unit = PAGE if mechanism == "reserved" else DAX_UNIT
             _check_multiple(reader, amount, aligns[node], unit, f"{path}.nodes.{node}", "the pool's align")
     devices = tuple(
-        _device(reader, device, f"{path}.devices[{index}]", nodes, aligns)
+        _device(reader, device, f"{path}.devices[{index}]", nodes, aligns, pool)
         for index, device in enumerate(pool.get("devices", []))
     )
     if devices and mechanism == "reserved":
@@ -253,6 +256,7 @@ def _pool(reader: _Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
             "devices-not-possible",
             "a 'reserved' pool is left untouched and has no devices",
         )
+    check_pool_use(reader.fail, pool, path)
     return PoolPlan(path, name, mechanism, nodes, aligns, devices)
 
 
@@ -283,6 +287,7 @@ def _device(
     path: str,
     nodes: Mapping[int, Amount],
     aligns: Mapping[int, int],
+    pool: Mapping[str, Any],
 ) -> DevicePlan:
     name = device["name"]
     _check_name(reader, name, f"{path}.name")
@@ -326,33 +331,9 @@ def _device(
     return DevicePlan(
         path, name, node, align, size, extents,
         device.get("owner", "root"), device.get("group", "root"), mode,
-        _units(reader, device.get("unit", []), mode, f"{path}.unit"),
+        read_units(reader.fail, device.get("unit", []), mode, f"{path}.unit"),
+        *read_use(reader.fail, device, pool, path),
     )  # fmt: skip
-
-
-def _units(reader: _Reader, value: Any, mode: Any, path: str) -> tuple[str, ...]:
-    """The services that are let at a device, sorted."""
-    units = [value] if isinstance(value, str) else list(value)
-    for unit in units:
-        if not isinstance(unit, str) or not UNIT.fullmatch(unit):
-            reader.fail(
-                path,
-                "unit-invalid",
-                f"{unit!r} is not a service: letters, digits, '_', '-', '.', ':' and at most one '@' with an "
-                "instance behind it, then .service, at most 200",
-            )
-        elif unit.startswith(("systemd-", "carveout")):
-            message = f"{unit} must keep all its devices; name the tenant's own service"
-            reader.fail(path, "unit-invalid", message)
-        elif units.count(unit) > 1:
-            reader.fail(path, "unit-duplicate", f"{unit} stands twice")
-    if units and isinstance(mode, str) and MODE.fullmatch(mode) and int(mode, 8) & 0o007:
-        reader.fail(
-            path,
-            "mode-open",
-            f"only these services may open the device, but its mode {mode} lets everybody; end the mode in 0",
-        )
-    return tuple(sorted({unit for unit in units if isinstance(unit, str)}))
 
 
 def _extents(reader: _Reader, items: list[Mapping[str, Any]], align: int, path: str) -> tuple[Range, ...]:

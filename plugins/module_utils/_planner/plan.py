@@ -393,8 +393,5 @@ def _unique_devices(reader: _Reader, pools: tuple[PoolPlan, ...]) -> None:
         for node in {d.node for d in pool.devices}:
             rests = [d for d in pool.devices if d.node == node and d.size == REST]
             for extra in rests[1:]:
-                reader.fail(
-                    f"{extra.path}.size",
-                    "rest-twice",
-                    f"{rests[0].path} takes the rest of node {node} already",
-                )
+                message = f"{rests[0].path} takes the rest of node {node} already"
+                reader.fail(f"{extra.path}.size", "rest-twice", message)

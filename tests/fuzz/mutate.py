@@ -43,14 +43,17 @@ KEYS = [
 ]
 
 
-def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def places(
+    data: Any, path: tuple[Any, ...] = (), closed: tuple[tuple[Any, ...], ...] = ()
+) -> list[tuple[Any, ...]]:
+    """The path of every value in the JSON, but those inside of the mappings at the ``closed`` paths."""
     found = [path] if path else []
-    if isinstance(data, dict):
+    if isinstance(data, dict) and path not in closed:
         for key, value in data.items():
-            found += places(value, (*path, key))
+            found += places(value, (*path, key), closed)
     elif isinstance(data, list):
         for index, value in enumerate(data):
-            found += places(value, (*path, index))
+            found += places(value, (*path, index), closed)
     return found
 
 
@@ -176,9 +179,7 @@ def mangled(data: bytes, chance: random.Random) -> bytes:
         elif what < 0.73:
             del found[at:]
         else:
-            found[at:at] = chance.choice(
-                [b"\n", b": ", b"- ", b'"', b"{", b"]", b"0", b"\xff", b"\x00", b"99999999", b"\xc3"]
-            )
+            found[at:at] = chance.choice(_BYTES)
     return bytes(found)
 
 

@@ -21,6 +21,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._planner.plan impo
     MECHANISMS,
 )
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import plan_path, validated_plan
+from ansible_collections.carveout.memory.tests.fuzz.mutate import places
 
 PLAN: dict[str, Any] = {
     "version": 1,
@@ -214,17 +215,6 @@ JSON_VALUES = st.recursive(
     | st.dictionaries(st.sampled_from(["0", "1", "size", "name", "memory", "x"]), inner, max_size=3),
     max_leaves=4,
 )  # fmt: skip
-
-
-def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path] if path else []
-    if isinstance(data, dict):
-        for key, value in data.items():
-            found += places(value, (*path, key))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            found += places(value, (*path, index))
-    return found
 
 
 @given(st.lists(st.tuples(st.sampled_from(places(PLAN)), JSON_VALUES), min_size=1, max_size=2))

@@ -114,6 +114,36 @@ def test_what_is_said_about_regions(release: str, cmdline: str, expected: list[t
     assert codes(regions(cmdline, release)) == expected
 
 
+@pytest.mark.parametrize(
+    ("release", "window", "expected"),
+    [
+        # inside of a window: 5.10 takes it for claimed
+        ("5.10.0", (4, 36), []),
+        ("6.1.0", (4, 36), [(7, 8)]),
+        ("6.12.117", (4, 36), [(7, 8)]),
+        ("7.2.12", (4, 36), [(7, 8)]),
+        # half in a window: the line in /proc/iomem, and with it the region, grows over all of it
+        ("5.10.0", (7.5, 36), [(7, 36)]),
+        ("6.1.0", (7.5, 36), [(7, 36)]),
+        ("6.12.117", (7.5, 36), [(7, 36)]),
+        ("7.2.12", (7.5, 36), [(7, 8)]),
+        # as large as the window: the line that comes last holds the other
+        ("5.10.0", (7, 8), [(7, 8)]),
+    ],
+)
+def test_soft_reserved_memory_at_a_bus_s_window(
+    release: str, window: tuple[float, float], expected: list[tuple[int, int]]
+) -> None:
+    """As seen in boots of seeds 1795488579 (case 12) and 20261125 (case 344)."""
+    start, end = (int(gib * GIB) for gib in window)
+    low = HOST.firmware_map[:2]
+    state = {"iomem": [[start, end, "PCI Bus 0000:00", 0]]}
+    host = dataclasses.replace(HOST, firmware_map=low, hmat=False, state=state)
+    entries = (*low, MapEntry(7 * GIB, 8 * GIB, SOFT_RESERVED))
+    found = dax_regions(entries, host, [], release).regions
+    assert [(r.start // GIB, r.end // GIB) for r in found] == expected
+
+
 def test_a_kernel_without_the_driver() -> None:
     host = dataclasses.replace(HOST, kernel_config={"CONFIG_DEV_DAX_HMEM": "n"}, kernel_running="6.12.117")
     assert codes(regions(ITEM, "6.12.117", host)) == [("dax-no-regions", False)]

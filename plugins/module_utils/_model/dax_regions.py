@@ -6,9 +6,10 @@ Follows drivers/acpi/numa/hmat.c (hmat_register_target_devices), drivers/dax/hme
 kernel/resource.c (region_intersects, insert_resource) of 5.10, 6.1, 6.12 and 7.2; every rule was
 watched on these kernels (tests/unit/data/dax_regions.json).
 
-Without an HMAT each soft-reserved entry of the map is a region. With one, the kernel first hands out the
-ranges of the SRAT that the HMAT speaks of, and entries become regions only where no such range is in
-their way. What it checks before it does so differs between releases.
+Without an HMAT each soft-reserved line of /proc/iomem is a region (since 7.0: each such entry of the map).
+With one, the kernel first hands out the ranges of the SRAT that the HMAT speaks of, and soft-reserved ranges
+become regions only where no such range is in their way. What it checks before it does so differs between
+releases.
 
 This module util is PRIVATE to the collection.
 """
@@ -25,9 +26,10 @@ from .._host.model import RAM, SOFT_RESERVED, Host, MapEntry, NodeRange
 from .._host.nodes import one_node
 from .._ranges import Range, RangeSet
 from .._units import MIB, align_up
+from .iomem import address_limit, iomem, type_name
 from .node_memory import spans_of
 from .releases import has
-from .windows import windows_of
+from .windows import expanded, top_level, windows_of
 
 #: alloc_dax_region() is called with PMD_SIZE (drivers/dax/hmem/hmem.c).
 REGION_ALIGN = 2 * MIB
@@ -70,12 +72,15 @@ def dax_regions(entries: Sequence[MapEntry], host: Host, tokens: Sequence[str], 
     soft = [Range(e.start, e.end) for e in entries if e.type == SOFT_RESERVED and e.start < e.end]
     if not soft:
         return DaxRegions((), ())
+    windows = windows_of(host.state)
+    if not has(release, "soft-reserved-not-in-iomem"):
+        soft = _as_resources(entries, host, windows, release)
     reason = _no_regions(host, tokens, release)
     if reason:
         return DaxRegions((), (RegionWarning("dax-no-regions", reason, False),))
     nodes = _nodes(host, _ram(entries), tokens, release)
     known = RangeSet((e.start, e.end) for e in entries if e.type != SOFT_RESERVED)
-    others = list(known.union(windows_of(host.state)))
+    others = list(known.union(RangeSet(windows).subtract(soft)))
     claims = _claims(host, tokens)
     if has(release, "soft-reserved-not-in-iomem"):
         # e820__reserve_resources() still registers what begins below 1 MiB in the common tree
@@ -130,6 +135,20 @@ def _no_regions(host: Host, tokens: Sequence[str], release: str) -> str:
         if same_name(argument.name, "device_hmem.disable"):
             disabled = _boolean(argument.value, disabled)
     return "device_hmem.disable= is on the command line" if disabled else ""
+
+
+def _as_resources(
+    entries: Sequence[MapEntry], host: Host, windows: Sequence[Range], release: str
+) -> list[Range]:
+    """The soft-reserved lines of /proc/iomem, of which regions are made, not of the map's entries (hmem_init).
+
+    A line has grown over a PCI bus's window that the entry half overlaps. Before ``hmem-registered-once`` one inside
+    of a window counts as claimed by someone (hmem_register_one of 5.10).
+    """
+    lines = expanded(iomem(entries, release, address_limit(host.firmware_map)), windows)
+    if not has(release, "hmem-registered-once"):
+        lines = top_level(lines, windows)
+    return [Range(line.start, line.end) for line in lines if line.name == type_name(SOFT_RESERVED)]
 
 
 def _boolean(value: str | None, current: bool) -> bool:

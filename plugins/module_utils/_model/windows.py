@@ -11,6 +11,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,20 +38,24 @@ def expanded(lines: Iterable[IomemRange], windows: Sequence[Range]) -> tuple[Iom
     Everything reserved comes after the windows, and grows until it holds whole what it half overlaps.
     """
     ordered = sorted(lines)
-    standing = [Range(line.start, line.end) for line in ordered if not _comes_late(line)]
-    standing += [window for window in windows if not any(_half_overlap(window, other) for other in standing)]
+    first = [Range(line.start, line.end) for line in ordered if not _comes_late(line)]
+    borders = _borders(first)
+    standing = [window for window in windows if not _cut(window, borders) or not _meets(window, first)]
+    borders = _borders(standing)
+    standing += first
     found = []
     for line in ordered:
-        if not _comes_late(line):
+        place = Range(line.start, line.end)
+        if not _comes_late(line) or not _cut(place, borders):
             found.append(line)
             continue
-        place = Range(line.start, line.end)
-        conflict = next((other for other in standing if _half_overlap(place, other)), None)
+        conflict = _meets(place, standing)
         while conflict is not None:
             place = Range(min(place.start, conflict.start), max(place.end, conflict.end))
-            conflict = next((other for other in standing if _half_overlap(place, other)), None)
+            conflict = _meets(place, standing)
         standing.append(place)
         found.append(IomemRange(place.start, place.end, line.name))
+        borders = sorted((*borders, *place))
     return tuple(sorted(found, key=lambda line: (line.start, -line.end)))
 
 
@@ -73,6 +78,20 @@ def top_level(lines: Iterable[IomemRange], windows: Sequence[Range]) -> tuple[Io
 
 def _comes_late(line: IomemRange) -> bool:
     return line.name in _LATE and line.start >= MIB
+
+
+def _borders(parts: Iterable[Range]) -> list[int]:
+    return sorted(border for part in parts for border in part)
+
+
+def _cut(place: Range, borders: Sequence[int]) -> bool:
+    """Whether one of the sorted borders lies within: nothing is half overlapped otherwise."""
+    return bisect_right(borders, place.start) < bisect_left(borders, place.end)
+
+
+def _meets(place: Range, others: Iterable[Range]) -> Range | None:
+    """The first that is half overlapped."""
+    return next((other for other in others if _half_overlap(place, other)), None)
 
 
 def _half_overlap(one: Range, other: Range) -> bool:

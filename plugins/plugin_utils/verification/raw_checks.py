@@ -79,6 +79,17 @@ def check_total(layout: Layout, raw: Raw) -> list[str]:
     ]
 
 
+def check_huge_pages(layout: Layout, raw: Raw) -> list[str]:
+    """All huge pages of the host together (Hugetlb of /proc/meminfo) are no fewer than the plan's."""
+    wanted = sum(pages.size for pages in layout.hugepages)
+    if raw.hugetlb << 10 >= wanted:
+        return []
+    return [
+        f"pools.{layout.hugepages[0].pool}: raw /proc/meminfo has {raw.hugetlb >> 10} MiB of huge pages (Hugetlb), the "
+        f"plan says {wanted // _MIB} MiB"
+    ]
+
+
 def _from_elsewhere(layout: Layout, resource: Resource) -> bool:
     """RAM that is neither in the firmware's map as the prediction has it nor in a reservation: added later."""
     if not resource.name.startswith(_RAM):

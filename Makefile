@@ -16,7 +16,7 @@ COLLECTION := ansible_collections.carveout.memory
 UV_PIP_COMPILE := uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --group dev --extra augeas \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup demo test lint format unit molecule lab-ssh lab-down lab-destroy build lock clean
+.PHONY: help setup demo test lint format unit fuzz kernel-test molecule bench-memory lab-ssh lab-down lab-destroy build lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +27,8 @@ setup: ## Debian packages and .venv; quick when nothing is missing
 demo: setup ## carve the lab's virtual host, from nothing to a verified layout
 	@python -m tools.demo
 
-test: ## every check, step by step: setup, lint, unit, molecule
-	@for step in setup lint unit molecule; do \
+test: ## every check, step by step: setup, lint, unit, kernel-test, molecule
+	@for step in setup lint unit kernel-test molecule; do \
 		started=$$SECONDS; \
 		$(MAKE) --no-print-directory $$step || exit; \
 		echo "== $$step passed in $$((SECONDS - started)) s"; \
@@ -38,7 +38,7 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 	ruff check
 	ruff format --check
 	mypy --package $(COLLECTION).plugins
-	mypy tools lab
+	mypy tools lab bench tests/kernel tests/fuzz
 	yamllint --strict .
 	ansible-lint --offline
 
@@ -49,8 +49,17 @@ format: setup ## let ruff format the Python files and mend what it can
 unit: setup ## unit and property tests
 	pytest -n 2 -rs tests/unit
 
+fuzz: setup ## 100,000 malformed plans, hosts, command lines, layouts and logs
+	@python -m tests.fuzz --count 100000
+
+kernel-test: setup ## 24 new command lines on real kernels in QEMU, against what is predicted
+	@python -m tests.kernel run --count 24
+
 molecule: setup ## the scenario `default`, on the lab's virtual host
 	molecule test --scenario-name default
+
+bench-memory: setup ## boot 320 GiB with each mechanism: what memory comes back; about 15 minutes
+	@python -m bench.memory --record bench/records/memory.json
 
 lab-ssh: setup ## log in to the lab's virtual host
 	@python -m lab ssh

@@ -13,7 +13,7 @@ from ._errors import InvalidInput
 from ._expect.arguments import booted, next_boot
 from ._expect.devices import devices
 from ._expect.files import committed as committed_expectation
-from ._expect.files import stored
+from ._expect.files import stored, unit_access
 from ._expect.hugepages import hugepages
 from ._expect.memory import memory
 from ._expect.model import SUBJECTS, Expectation
@@ -47,6 +47,7 @@ def expectations(layout: Layout, host: Host, *, committed: bool = False) -> list
         *hugepages(layout, host),
         *devices(layout, host),
         *stored(layout, host),
+        *unit_access(layout, host),
     ]
     if committed:
         result.append(committed_expectation(layout, host))

@@ -24,7 +24,6 @@ from ._host_files import (
     SERVICE,
     TARGET,
     TARGET_MOUNTS,
-    UNIT_DIRECTORY,
     checksum,
     committed_text,
     expected_files,
@@ -40,6 +39,7 @@ from ._host_files import (
 )
 from ._layout import LAYOUT_ID, Layout
 from ._system import System
+from ._tenant_units import UNIT_DIRECTORY, drop_ins, is_drop_in
 
 #: Layouts kept beside the booted, the committed and the new one: enough to go back to.
 KEPT_LAYOUTS = 2
@@ -98,6 +98,7 @@ def plan_present(
         mounts = mount_texts(layout)
         _check_places(system, mounts)
         wanted += [(path, checksum(unit), unit) for path, unit in mounts.items()]
+        wanted += [(path, checksum(text), text) for path, text in drop_ins(layout).items()]
     if committed is not None:
         stored = {*stored_layout_ids(present), layout.id if layout else ""}
         if committed not in stored and committed != committed_layout_id(system):
@@ -133,7 +134,8 @@ def up_to_date(
         return False
     if any(path.startswith(PROGRAM_DIRECTORY + "/") and path not in expected for path in installed):
         return False
-    if layout is not None and any(_is_of_mounts(path) and path not in expected for path in installed):
+    removable = [path for path in installed if _is_of_mounts(path) or is_drop_in(path)]
+    if layout is not None and any(path not in expected for path in removable):
         return False
     others = [name for name in stored_layout_ids(installed) if layout_path(name) not in expected]
     return (layout is None and committed is None) or len(others) <= KEPT_LAYOUTS
@@ -204,7 +206,7 @@ def apply_absent(system: System, plan: Plan) -> None:
     units = [change.path for change in plan.changes if change.path.startswith(UNIT_DIRECTORY)]
     if plan.enable:
         _systemctl(system, "disable", TARGET)
-    if units:
+    if any(path in unit_texts() for path in units):
         _systemctl(system, "stop", TARGET, SERVICE)
     for change in plan.changes:
         _apply(system, change)
@@ -224,8 +226,10 @@ def apply_absent(system: System, plan: Plan) -> None:
 def _outdated(
     system: System, paths: Sequence[str], layout: Layout | None, committed: str | None, booted: str | None
 ) -> list[str]:
-    """Programs of other versions, and the oldest layouts over what is kept."""
+    """Programs of other versions, drop-ins of services no longer named, the oldest layouts over what is kept."""
     outdated = [p for p in paths if p.startswith(PROGRAM_DIRECTORY + "/") and p != program_path()]
+    if layout is not None:
+        outdated += [path for path in paths if is_drop_in(path) and path not in drop_ins(layout)]
     if layout is None and committed is None:
         return outdated
     if layout is not None:
@@ -254,6 +258,10 @@ def _change(system: System, path: str, after: str | None, mode: int = 0o644) -> 
 def _apply(system: System, change: Change) -> None:
     if change.after is None:
         system.remove(change.path)
+        if is_drop_in(change.path):
+            # the directory may hold drop-ins of others
+            directory = posixpath.dirname(change.path)
+            system.run(["rmdir", "--ignore-fail-on-non-empty", directory])
     else:
         system.write(change.path, change.after, change.mode)
 

@@ -18,13 +18,13 @@ from collections.abc import Mapping
 from ._layout import LAYOUT_ID, Layout
 from ._mounts import unit_text
 from ._system import System
+from ._tenant_units import UNIT_DIRECTORY, drop_in_path, drop_ins
 from ._version import VERSION
 
 PROGRAM_DIRECTORY = "/usr/lib/carveout"
 CONFIG_DIRECTORY = "/etc/carveout"
 LAYOUT_DIRECTORY = CONFIG_DIRECTORY + "/layouts"
 COMMITTED = CONFIG_DIRECTORY + "/committed"
-UNIT_DIRECTORY = "/etc/systemd/system"
 SERVICE = "carveout-dax.service"
 TARGET = "carveout.target"
 #: What `systemctl enable carveout.target` makes; the target requires the service.
@@ -134,6 +134,7 @@ def expected_files(
     if layout is not None:
         files[layout_path(layout.id)] = checksum(layout_text(layout))
         files.update({path: checksum(text) for path, text in mount_texts(layout).items()})
+        files.update({path: checksum(text) for path, text in drop_ins(layout).items()})
     if committed is not None:
         files[COMMITTED] = checksum(committed_text(committed))
     return files
@@ -148,6 +149,11 @@ def known_paths(system: System) -> list[str]:
         *unit_texts(),
         *mount_units(system),
         TARGET_MOUNTS,
+        *(
+            drop_in_path(name[: -len(".d")])
+            for name in system.listdir(UNIT_DIRECTORY)
+            if name.endswith(".service.d")
+        ),
     ]
     found = [path for path in candidates if system.stat(path) is not None]
     if system.readlink(ENABLED) is not None:

@@ -26,6 +26,8 @@ from ._units import PAGE, U64
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}\$?")
 MODE = re.compile(r"0[0-7]{3}")
+#: The service that may open a device; its name becomes part of a path. No template: that is many units.
+UNIT = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][A-Za-z0-9_.:-]*(@[A-Za-z0-9_.:-]+)?\.service")
 LAYOUT_ID = re.compile(r"[0-9a-f]{16}")
 RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{0,128}")
 SCHEMA = 1
@@ -51,7 +53,8 @@ class Reservation:
 class Device:
     """A DAX device: extents (absolute, half-open) of one reservation, and who may open it.
 
-    ``path`` is the place in the plan that asked for it (``pools.guests.devices[0]``).
+    ``path`` is the place in the plan that asked for it (``pools.guests.devices[0]``). ``units`` are
+    the systemd services that are let at it; where there is none, owner and mode alone decide.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Device:
     owner: str = "root"
     group: str = "root"
     mode: str = "0600"
+    units: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -152,6 +156,8 @@ class Layout:
                     "name": d.name, "pool": d.pool, "node": d.node, "align": d.align,
                     "extents": [[e.start, e.end] for e in d.extents], "path": d.path,
                     "owner": d.owner, "group": d.group, "mode": d.mode,
+                    # only where there are some: layouts of earlier versions keep their ID
+                    **({"units": list(d.units)} if d.units else {}),
                 }
                 for d in self.devices
             ],
@@ -314,6 +320,7 @@ def _read(data: Any) -> Layout:
                 _text(d["name"], NAME), _text(d["pool"], NAME), _number(d["node"]), _align(d["align"]),
                 tuple(_range(e) for e in d["extents"]), _text(d["path"], _PLAN_PATH),
                 _text(d["owner"], ACCOUNT), _text(d["group"], ACCOUNT), _text(d["mode"], MODE),
+                tuple(_text(unit, UNIT) for unit in d.get("units", [])),
             )
             for d in data["devices"]
         ),

@@ -19,6 +19,8 @@ description:
   - C(carveout-dax.service) recreates, at each boot, the DAX devices of the layout that C(carveout.layout=ID) on the
     kernel command line names. Tenants order themselves with C(After=carveout.target).
   - A mount that changes or goes is unmounted first; nothing is changed where its files are in use.
+  - Each service that the layout lets at a device gets the drop-in C(50-carveout.conf), which says so. Drop-ins of
+    services that it no longer names are removed.
   - Older layouts are kept, but at most two beside the booted, the committed and the new one.
   - An action plugin of the same name runs on the controller. It builds the program, sends it only where it is
     needed, and makes no call to the host at all where O(installed) tells that there is nothing to do.

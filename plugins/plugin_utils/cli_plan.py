@@ -18,6 +18,7 @@ from .cli_files import committed_layout, read_host_file, read_layout_file, read_
 from .cli_fleet import add_jobs
 from .picture_svg import layout_svg
 from .picture_text import layout_text
+from .tenant_text import tenants_text
 
 
 def add_parser(subparsers: Any) -> None:
@@ -42,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         "--replan", action="store_true", help="plan anew even where the previous layout still fits"
     )
     add_jobs(parser)
-    parser.add_argument("--format", choices=("text", "json", "svg"), default="text")
+    parser.add_argument("--format", choices=("text", "json", "svg", "tenants"), default="text")
     parser.set_defaults(wrong=parser.error)
 
 
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         print()
     elif args.format == "svg":
         sys.stdout.write(layout_svg(host, layout))
+    elif args.format == "tenants":
+        sys.stdout.write(tenants_text(layout))
     else:
         sys.stdout.write(layout_text(host, layout))
     return 0
@@ -68,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
 def _run_directory(args: argparse.Namespace) -> int:
     if args.out is None:
         args.wrong("--host is a directory: --out DIRECTORY is needed")
-    if args.format == "svg":
-        args.wrong("--format svg is for one host")
+    if args.format in ("svg", "tenants"):
+        args.wrong(f"--format {args.format} is for one host")
     if args.previous is not None and not os.path.isdir(args.previous):
         args.wrong("--host is a directory: --previous must be one too")
     previous = None if args.previous is None else Path(args.previous)

@@ -131,7 +131,7 @@ def layout_text(host: Host, layout: Layout) -> str:
                 f"{number:<3} {d.name}",
                 f"node {d.node}  {format_size(d.size):>10} in {len(d.extents)} "
                 f"extent{'s' if len(d.extents) > 1 else ''}, align {format_size(d.align)}, "
-                f"{d.owner}:{d.group} {d.mode}",
+                f"{d.owner}:{d.group} {d.mode}" + (f", for {', '.join(d.units)}" if d.units else ""),
             )
     text += hugepage_lines(layout)
     text += ["", *memory_table(layout)]

@@ -30,6 +30,9 @@ _TYPE_WORDS = {
     "boolean": "true or false",
 }
 
+#: JSON's names of the collections.
+_TYPE_NAMES = {"dict": "object", "list": "array"}
+
 
 @functools.lru_cache(maxsize=1)
 def _schema() -> dict[str, Any]:
@@ -131,8 +134,9 @@ def _one_of(error: Any, path: str) -> list[Problem]:
         have = [key for key in keys if key in error.instance]
         what = f"{' and '.join(have)} exclude each other" if have else f"one of {' or '.join(keys)} is needed"
         return [Problem(path, "missing-key" if not have else "value", what)]
-    # Either one amount or a mapping by node: follow the branch that the operator's value looks like.
-    index = 1 if isinstance(error.instance, dict) else 0
+    # Either one value or a collection of them: follow the branch that the operator's value looks like.
+    kind = _TYPE_NAMES.get(type(error.instance).__name__)
+    index = next((i for i, branch in enumerate(branches) if branch.get("type") == kind), 0)
     inner = [e for e in error.context or [] if e.schema_path and e.schema_path[0] == index]
     return [problem for e in inner for problem in _problems(e)]
 

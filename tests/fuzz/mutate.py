@@ -81,8 +81,8 @@ def _change(data: Any, inner: Any, key: Any, every: list[tuple[Any, ...]], chanc
         inner[chance.choice(KEYS)] = inner[key]
     elif what < 0.85 and isinstance(inner, list):
         inner.insert(chance.randint(0, len(inner)), copy.deepcopy(inner[key]))
-    elif what < 0.87 and isinstance(inner, list):
-        inner[key:key] = [inner[key]] * 4000
+    elif what < 0.855 and isinstance(inner, list):
+        inner[key:key] = [inner[key]] * 500
     else:
         other = data
         for part in chance.choice(every):

@@ -23,8 +23,8 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.cli import main
 
 from .cases import Case, base_files, make
 
-#: No input of a few KiB may take longer; a loop without end is found by this too.
-SECONDS = 20
+#: No input of a few KiB may take more CPU time; a loop without end is found by this too.
+SECONDS = 5.0
 #: Where a plan is wrong as a whole, not in one place.
 _WHOLE = {
     "yaml-invalid", "yaml-too-large", "yaml-too-deep", "plan-empty", "file-unreadable", "plan-too-deep", "type",
@@ -70,16 +70,16 @@ def findings(case: Case) -> tuple[int, list[str]]:
     """The exit code, and what is wrong with how the command answered; in :func:`workplace`."""
     for name, data in case.files.items():
         Path(name).write_bytes(data)
-    signal.signal(signal.SIGALRM, _alarm)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGPROF, _alarm)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         status, out, err = call(case.argv)
     except Hang:
-        return -1, [f"no answer within {SECONDS} s"]
+        return -1, [f"no answer within {SECONDS} s of CPU time"]
     except BaseException:
         return -1, ["it raised\n" + traceback.format_exc()]
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         if "hosts/x.json" in case.files:
             Path("hosts/x.json").unlink()
     return status, list(_judged(case, status, out, err))
@@ -115,11 +115,11 @@ def _judged_json(case: Case, status: int, out: str, err: str) -> Iterator[str]:
     if status in (1, 3, 4):
         if not answer.get("errors"):
             yield "a failure without an error"
-        for error in answer.get("errors", []):
-            if not error["message"].strip() or not error["code"]:
-                yield f"an error that says nothing: {error}"
-            if case.plan_at_fault and status == 4 and not error["path"] and error["code"] not in _WHOLE:
-                yield f"an error without a place in the plan: {error}"
+        for told in answer.get("errors", []):
+            if not told["message"].strip() or not told["code"]:
+                yield f"an error that says nothing: {told}"
+            if case.plan_at_fault and status == 4 and not told["path"] and told["code"] not in _WHOLE:
+                yield f"an error without a place in the plan: {told}"
     elif status == 0 and case.argv[0] == "plan" and "id" in answer:
         Layout.from_json(answer)
 

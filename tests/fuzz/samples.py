@@ -46,7 +46,7 @@ PLAN: dict[str, Any] = {
 
 def host() -> dict[str, Any]:
     """The host of the log above, with every part that a snapshot can have and a committed layout."""
-    data = json.loads(json.dumps(host_to_json(host_from_dmesg(DMESG))))
+    data: dict[str, Any] = json.loads(json.dumps(host_to_json(host_from_dmesg(DMESG))))
     data["boot_arguments"] = ["quiet", "root=/dev/vda"]
     committed = layout(data)
     data.update(

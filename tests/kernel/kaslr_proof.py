@@ -88,7 +88,7 @@ def summarise(seen: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "boots": len(seen),
         "booted": sum(one["booted"] for one in seen),
         "inside": sum(one["inside"] for one in seen),
-        "broken": sum(not one["whole"] for one in seen),
+        "broken": sum(one["booted"] and not one["whole"] for one in seen),
         "places": len(set(codes)),
         "lowest": min(codes, default=-1),
         "highest": max(codes, default=-1),
@@ -97,7 +97,8 @@ def summarise(seen: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _words(summary: dict[str, Any]) -> str:
     return (
-        f"{summary['boots']} boots, kernel inside the carve {summary['inside']}, carve broken {summary['broken']}, "
+        f"{summary['boots']} boots, {summary['booted']} of them reported, "
+        f"kernel inside the carve {summary['inside']}, carve broken {summary['broken']}, "
         f"{summary['places']} places from {summary['lowest']:#x} to {summary['highest']:#x}; "
         f"predicted: {summary['predicted']}"
     )

@@ -130,6 +130,7 @@ def _check_devices(plan: Plan, layout: Layout) -> None:
         unit = max(device.align, 2 * MIB)
         assert all(e.start % unit == e.size % unit == 0 for e in device.extents)
         assert (device.owner, device.group, device.mode) == (ask.owner, ask.group, ask.mode)
+        assert device.units == ask.units
         if ask.extents:
             assert [(e.start - home.start, e.end - home.start) for e in device.extents] == list(ask.extents)
         elif isinstance(ask.size, int):

@@ -103,6 +103,19 @@ def test_plan_as_text(run: Run) -> None:
     assert "  memmap=1G%4G-1+0xefffffff" in out.splitlines()
 
 
+def test_plan_for_tenants(run: Run) -> None:
+    status, out, err = run("plan", "plan.yml", "--host", "host.json", "--format", "tenants")
+    assert (status, err) == (0, "")
+    assert [line.partition(":")[0] for line in out.splitlines() if line and line[0] != " "] == [
+        "vm-a",
+        "vm-b",
+        "vm-c",
+    ]
+    assert "mem-path=/dev/carveout/vm-a,size=1073741824,align=" in out
+    status, _, err = run("plan", "plan.yml", "--host", ".", "--out", "out", "--format", "tenants")
+    assert status == 2 and "--format tenants is for one host" in err
+
+
 def test_predict(run: Run) -> None:
     line = "memmap=1G%5G-1+0xefffffff quiet"
     status, out, err = run("predict", "--host", "host.json", "--cmdline", line)

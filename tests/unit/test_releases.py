@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ("6.1.92", False),
         ("6.1.93", True),
-        ("6.1.0-50-amd64", False),
+        ("6.1.0-50-amd64", True),
+        ("6.1.0-9-amd64", False),
+        ("6.8.0-31-generic", False),
         ("6.2.99", False),
         ("6.9.12", False),
         ("6.10", True),

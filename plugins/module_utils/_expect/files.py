@@ -8,8 +8,9 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from .._host.model import Host
-from .._host_files import ENABLED, PROGRAM_DIRECTORY, SERVICE, TARGET, UNIT_DIRECTORY, mount_texts
+from .._host_files import ENABLED, PROGRAM_DIRECTORY, SERVICE, TARGET, checksum, mount_texts
 from .._layout import Layout
+from .._tenant_units import UNIT_DIRECTORY, drop_in_path, drop_ins, is_drop_in, unit_devices
 from .model import Expectation, compare, section
 
 SUBJECT = "files"
@@ -34,6 +35,24 @@ def stored(layout: Layout, host: Host) -> list[Expectation]:
     measured = f"missing: {', '.join(missing)}" if missing else "complete"
     fact = f"the boot service that makes the devices is {measured}"
     result.append(compare(SUBJECT, "boot service", _PATH, fact, "complete", measured, ""))
+    return result
+
+
+def unit_access(layout: Layout, host: Host) -> list[Expectation]:
+    """One for every service that is given devices, and one where others have a drop-in of ours."""
+    given, files = drop_ins(layout), section(host, "files")
+    result = []
+    for unit, names in unit_devices(layout).items():
+        path = drop_in_path(unit)
+        right = files.get(path) == checksum(given[path])
+        measured = "right" if right else "other than it should be" if path in files else "missing"
+        place = next(device.path for device in layout.devices if device.name == names[0])
+        fact = f"the drop-in {path}, which lets {unit} at {', '.join(names)}, is {measured}"
+        result.append(compare(SUBJECT, f"access of {unit}", f"{place}.unit", fact, "right", measured, ""))
+    others = [path for path in sorted(files) if is_drop_in(path) and path not in given]
+    if others:
+        fact = f"{', '.join(others)} lets a service at devices, which no plan asked for"
+        result.append(compare(SUBJECT, "access of others", _PATH, fact, "none", ", ".join(others), ""))
     return result
 
 

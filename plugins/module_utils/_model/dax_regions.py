@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 from .._arguments import iterate, same_name
 from .._host.model import RAM, SOFT_RESERVED, Host, MapEntry, NodeRange
+from .._host.nodes import one_node
 from .._ranges import Range, RangeSet
-from .._units import MIB, U64, align_up
+from .._units import MIB, align_up
 from .node_memory import spans_of
 from .releases import has
 from .windows import windows_of
@@ -220,8 +221,12 @@ def _nodes(host: Host, ram: RangeSet, tokens: Sequence[str], release: str) -> tu
     The kernel cuts and joins the ranges that it keeps for its RAM, and sets aside those without RAM and what
     lies past the last of it (numa_cleanup_meminfo).
     """
-    used = spans_of(host.node_ranges, ram, tokens, release).ranges
-    if used and used[0].end == U64:
+    spans = spans_of(host.node_ranges, ram, tokens, release)
+    used = spans.ranges
+    if spans.one_node:
+        return used
+    if host.node_ranges == one_node(host.firmware_map):
+        # There is no table, so nothing is set aside: what lies past the last RAM is no node's.
         return used
     aside = [span for span in host.node_ranges if not ram.overlaps(Range(span.start, span.end))]
     first = (*aside, *used) if has(release, "set-aside-range-tells-node") else (*used, *aside)

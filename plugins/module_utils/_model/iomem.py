@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .._host.model import ACPI, NVS, PMEM, PRAM, RAM, RESERVED, SOFT_RESERVED, UNUSABLE, MapEntry
 from .._ranges import RangeSet
-from .._units import MIB, PAGE
+from .._units import MIB, PAGE, align_down
 from .e820 import MAX_ENTRIES, Table
 from .releases import has
 
@@ -70,6 +70,11 @@ def is_ram(kind: int, release: str) -> bool:
 def ram_pages(table: Sequence[MapEntry], release: str) -> RangeSet:
     """RAM in whole pages, of which the kernel makes its nodes (memblock_trim_memory)."""
     return RangeSet((e.start, e.end) for e in table if is_ram(e.type, release)).align_inward(PAGE)
+
+
+def last_page(table: Sequence[MapEntry]) -> int:
+    """Where the last whole page of RAM of type 1 ends (e820__end_of_ram_pfn: max_pfn)."""
+    return max((align_down(e.end, PAGE) for e in table if e.type == RAM), default=0)
 
 
 def address_limit(firmware: Sequence[MapEntry]) -> int:

@@ -34,23 +34,36 @@ class Spans(NamedTuple):
     messages: tuple[str, ...]
     #: RAM that is no node's although the kernel goes by the ranges; it does not survive that.
     orphans: RangeSet = RangeSet()
+    #: The kernel goes by no table: all is node 0 up to the end of RAM, and what lies above is no node's.
+    one_node: bool = False
 
 
-_ONE_NODE = (NodeRange(0, 0, U64),)
-
-
-def spans_of(firmware: Sequence[NodeRange], ram: RangeSet, tokens: Iterable[str], release: str = "") -> Spans:
+def spans_of(
+    firmware: Sequence[NodeRange],
+    ram: RangeSet,
+    tokens: Iterable[str],
+    release: str = "",
+    last: int | None = None,
+) -> Spans:
     """The nodes' ranges the kernel goes by: the firmware's, or one node 0 over everything.
 
     It is one node with ``numa=off`` or ``numa=noacpi``, and where the firmware's ranges leave out more
-    than 1 MiB of RAM. With less of it the kernel keeps them (``orphans``).
+    than 1 MiB of RAM. With less of it the kernel keeps them (``orphans``). ``last`` is where RAM of
+    type 1 ends (default: all RAM): no node's pages reach further (e820__end_of_ram_pfn), also where memory
+    of another type counts as RAM; kernels that then find no node for it do not survive that.
     """
     messages: list[str] = []
+    end = last if last is not None else max((part.end for part in ram), default=0)
+    beyond = ram.intersect([(end, U64)])
+    ram = ram.subtract(beyond)
+    if has(release, "nodes-to-the-end-of-memory"):
+        beyond = RangeSet()
+    whole = (NodeRange(0, 0, end),)
     for argument in iterate(tokens):
         if argument.name != "numa" or argument.value is None:
             continue
         if argument.value.startswith(("off", "noacpi")):
-            return Spans(_ONE_NODE, tuple(messages))
+            return Spans(whole, tuple(messages), beyond, True)
         if argument.value.startswith("fake="):
             messages.append(
                 f"{argument.text} divides nodes into emulated ones; the prediction tells the real nodes"
@@ -62,8 +75,8 @@ def spans_of(firmware: Sequence[NodeRange], ram: RangeSet, tokens: Iterable[str]
             f"the firmware gives {approximate_size(orphans.size)} of RAM to no node: the kernel then takes the "
             "host as one node"
         )
-        return Spans(_ONE_NODE, tuple(messages))
-    return Spans(ranges, tuple(messages), orphans)
+        return Spans(whole, tuple(messages), beyond, True)
+    return Spans(ranges, tuple(messages), orphans.union(beyond))
 
 
 def joined(firmware: Sequence[NodeRange], ram: RangeSet) -> tuple[NodeRange, ...]:

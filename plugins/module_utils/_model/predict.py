@@ -19,7 +19,7 @@ from .dmem import DmemResult, Region, dmem_prediction, has_dmem
 from .e820 import Ignored, apply_arguments, table_limit
 from .firmware_tables import firmware_tables, with_firmware_tables
 from .hugepages import hugepages
-from .iomem import IomemRange, address_limit, iomem, late_table, ram_pages
+from .iomem import IomemRange, address_limit, iomem, last_page, late_table, ram_pages
 from .kaslr import Verdict, placement, verdict
 from .node_memory import NodeMemory, memory_of_nodes, ram_of_nodes, spans_of
 from .notes import Note
@@ -97,11 +97,12 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
         )
     late = late_table(user.entries, limit)
     ram = ram_pages(late, release)
-    spans = spans_of(host.node_ranges, ram, line, release)
+    spans = spans_of(host.node_ranges, ram, line, release, last_page(late))
     warnings += [Note("nodes", message) for message in spans.messages]
     fixed_place = host.firmware_boot != "efi" and not placement(line, release).randomised
     plain = _without_arguments(host, release, limit)
     warnings += check_survival(host.firmware_map, plain, Memory(ram, spans.orphans), fixed_place)
+    ram = ram.intersect([(0, last_page(late))])
     place = verdict(line, release, host.firmware_boot, plain.ram.subtract(ram))
     dax = dax_regions(late, host, line, release)
     warnings += [Note(warning.code, warning.message) for warning in dax.warnings]
@@ -151,7 +152,7 @@ def _without_arguments(host: Host, release: str, limit: int) -> Memory:
     """What the kernel has where the command line says nothing about memory."""
     table = late_table(apply_arguments(host.firmware_map, (), release, limit).entries, limit)
     ram = ram_pages(table, release)
-    return Memory(ram, spans_of(host.node_ranges, ram, (), release).orphans)
+    return Memory(ram, spans_of(host.node_ranges, ram, (), release, last_page(table)).orphans)
 
 
 def _seen(tokens: Sequence[str]) -> tuple[list[str], list[Ignored]]:

@@ -145,6 +145,11 @@ DIFFERENCES: dict[str, Difference] = {
         "mm/numa_memblks.c of 6.12.117 and 7.2: phys_to_target_node; 6.1 asks the other way round",
         ((6, 12, 117),),
     ),
+    "nodes-to-the-end-of-memory": Difference(
+        (6, 12),
+        "memory of type 128 above the last RAM of type 1 has a node and is left unused; before, the kernel dies there",
+        "87482708210f mm: introduce numa_memblks (numa_cleanup_meminfo); boots of 6.1 and 6.12",
+    ),
     "soft-reserved-not-in-iomem": Difference(
         (7, 0),
         "soft-reserved ranges are not in /proc/iomem before a device is bound",

@@ -28,8 +28,9 @@ _TRAMPOLINE_SIZE = 28 * KIB
 _LEAST = 64 * MIB
 #: What a distribution's kernel and initrd want, unpacked.
 _COMFORTABLE = 512 * MIB
-#: Where a kernel lies that is not moved (CONFIG_PHYSICAL_START), image and data of stock kernels.
-KERNEL_PLACE = Range(16 * MIB, 64 * MIB)
+#: Where a kernel lies that is not moved (CONFIG_PHYSICAL_START): image, data and what it keeps behind
+#: them (_text to _end) take up to 50 MiB in stock kernels.
+KERNEL_PLACE = Range(16 * MIB, 80 * MIB)
 
 
 class Memory(NamedTuple):
@@ -60,8 +61,8 @@ def check_survival(
         )
     if left.orphans and not plain.orphans:
         raise _death(
-            f"the RAM in {next(iter(left.orphans))} is no node's according to the firmware's SRAT: the kernel dies "
-            "when it counts its pages (free_area_init)"
+            f"the RAM in {next(iter(left.orphans))} is no node's: the kernel dies when it counts its pages "
+            "(free_area_init)"
         )
     return [
         *_scarce(plain.ram, left.ram),

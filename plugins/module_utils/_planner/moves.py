@@ -193,8 +193,9 @@ def _result(node: NodePlan, found: Placement, previous: Layout | None, most: int
 
 def _device(wish: DevicePlan, pool: str, extents: tuple[Range, ...]) -> Device:
     return Device(
-        wish.name, pool, wish.node, wish.align, extents, wish.path, wish.owner, wish.group, wish.mode
-    )
+        wish.name, pool, wish.node, wish.align, extents, wish.path,
+        wish.owner, wish.group, wish.mode, wish.units,
+    )  # fmt: skip
 
 
 def _earlier_extents(layout: Layout | None, pool: str, node: int) -> dict[str, tuple[Range, ...]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import InvalidInput
+from .._layout import MODE, UNIT
 from .._ranges import Range
 from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size
 from .hugetlb_plan import HUGETLB, MountPlan, check_keys, check_places, hugetlb_options
@@ -47,6 +48,7 @@ class DevicePlan:
     owner: str
     group: str
     mode: str
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -264,8 +266,35 @@ def _device(
             _check_multiple(reader, size, align, DAX_UNIT, f"{path}.size", "the device's align")
     owner, group, mode = reader.access(device, path, "0600")
     return DevicePlan(
-        path, name, node, align, size, extents, owner, group, mode,
+        path, name, node, align, size, extents,
+        owner, group, mode,
+        _units(reader, device.get("unit", []), mode, f"{path}.unit"),
     )  # fmt: skip
+
+
+def _units(reader: Reader, value: Any, mode: Any, path: str) -> tuple[str, ...]:
+    """The services that are let at a device, sorted."""
+    units = [value] if isinstance(value, str) else list(value)
+    for unit in units:
+        if not isinstance(unit, str) or not UNIT.fullmatch(unit):
+            reader.fail(
+                path,
+                "unit-invalid",
+                f"{unit!r} is not a service: letters, digits, '_', '-', '.', ':' and at most one '@' with an "
+                "instance behind it, then .service, at most 200",
+            )
+        elif unit.startswith(("systemd-", "carveout")):
+            message = f"{unit} must keep all its devices; name the tenant's own service"
+            reader.fail(path, "unit-invalid", message)
+        elif units.count(unit) > 1:
+            reader.fail(path, "unit-duplicate", f"{unit} stands twice")
+    if units and isinstance(mode, str) and MODE.fullmatch(mode) and int(mode, 8) & 0o007:
+        reader.fail(
+            path,
+            "mode-open",
+            f"only these services may open the device, but its mode {mode} lets everybody; end the mode in 0",
+        )
+    return tuple(sorted({unit for unit in units if isinstance(unit, str)}))
 
 
 def _extents(reader: Reader, items: list[Mapping[str, Any]], align: int, path: str) -> tuple[Range, ...]:

@@ -13,7 +13,7 @@ from .._errors import NotPossible, Problem
 from .._host.model import RAM, Host, MapEntry
 from .._layout import LayoutWarning, Reservation
 from .._mechanisms import dax
-from .._model.dax_regions import dax_regions, hmat_in_effect, ram_buffers
+from .._model.dax_regions import NO_NODE, dax_regions, hmat_in_effect, ram_buffers
 from .._model.e820 import apply_arguments
 from .._model.releases import has
 from .._model.sections import ram_of
@@ -79,7 +79,9 @@ def region_problems(
         return []
     predicted = dax_regions(after, host, tokens, host.kernel)
     made = predicted.regions
-    exact = {(r.start, r.end, r.node) for r in made}
+    # On a host of one node the kernel may not know the node of what lies past its last RAM (-1): no harm.
+    alone = host.nodes[0] if len(host.nodes) == 1 else NO_NODE
+    exact = {(r.start, r.end, alone if r.node == NO_NODE else r.node) for r in made}
     overlapped = {region.start for i, region in enumerate(made) if i and region.start < made[i - 1].end}
     problems: dict[str, Problem] = {}
     buffers = ram_buffers(after) if has(host.kernel, "soft-reserved-not-in-iomem") else None

@@ -110,7 +110,8 @@ def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan]) -> bool:
 def _is_device(device: Device, pool: str, wish: DevicePlan, layout: Layout) -> bool:
     if (device.pool, device.node, device.align, device.path) != (pool, wish.node, wish.align, wish.path):
         return False
-    if (device.owner, device.group, device.mode) != (wish.owner, wish.group, wish.mode):
+    access = (wish.owner, wish.group, wish.mode, wish.units)
+    if (device.owner, device.group, device.mode, device.units) != access:
         return False
     if wish.extents:
         starts = [r.start for r in layout.reservations if (r.pool, r.node) == (pool, wish.node)]

@@ -16,7 +16,7 @@ COLLECTION := ansible_collections.carveout.memory
 UV_PIP_COMPILE := uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --group dev --extra augeas \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup demo test lint format unit fuzz kernel-test molecule bench-memory lab-ssh lab-down lab-destroy build lock clean
+.PHONY: help setup demo test lint format unit fuzz kernel-test molecule bench bench-memory lab-ssh lab-down lab-destroy build lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ kernel-test: setup ## 24 new command lines on real kernels in QEMU, against what
 
 molecule: setup ## the scenario `default`, on the lab's virtual host
 	molecule test --scenario-name default
+
+bench: setup ## how fast one large host and 10,000 hosts are planned, in ratios; under 2 minutes on an idle machine
+	@python -m bench
 
 bench-memory: setup ## boot 320 GiB with each mechanism: what memory comes back; about 15 minutes
 	@python -m bench.memory --record bench/records/memory.json

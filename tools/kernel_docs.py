@@ -7,13 +7,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.carveout.memory.plugins.module_utils._model.releases import DIFFERENCES, Difference
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = "docs/kernels.md"
+RECORDS = ROOT / "tests" / "kernel" / "records"
 
 _HEAD = """\
 # Kernels
@@ -41,7 +44,54 @@ def _row(name: str, row: Difference) -> str:
 def page() -> str:
     """The text of the page."""
     rows = sorted(DIFFERENCES.items(), key=lambda item: (item[1].since, item[0]))
-    return _HEAD + "".join(_row(name, row) + "\n" for name, row in rows)
+    table = "".join(_row(name, row) + "\n" for name, row in rows)
+    return _HEAD + table + _boots(_record("boots")) + _kaslr(_record("kaslr"))
+
+
+def _record(name: str) -> Any:
+    return json.loads((RECORDS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _boots(runs: list[dict[str, Any]]) -> str:
+    total = sum(run["cases"] for run in runs)
+    text = f"""
+## Predictions against booted kernels
+
+`make kernel-test` generates machines and command lines, also absurd ones, boots stock Debian kernels on them in QEMU
+and compares what is predicted with what the kernel printed: its map, /proc/iomem, the pages of each node, DAX
+regions, huge pages. Recorded so far: {total} boots.
+
+| seed | kernel | as predicted | dies, as predicted | may die, did | kernel's place, as warned | mismatches |
+|---|---|---|---|---|---|---|
+"""
+    for run in runs:
+        for row in run["kernels"]:
+            text += (
+                f"| {run['seed']} | {row['release']} | {row['same']} | {row['dies']} | {row['may']} | "
+                f"{row['collides'] + row['place']} | {row['mismatch']} |\n"
+            )
+    notes = [f"Seed {run['seed']}: {run['note']}\n" for run in runs if run.get("note")]
+    return text + ("\n" + "\n".join(notes) if notes else "")
+
+
+def _kaslr(record: dict[str, Any]) -> str:
+    text = f"""
+## KASLR and large soft-reserved ranges
+
+A first item that changes nothing, `memmap=1G%0-77+78`, keeps KASLR out of ranges that are larger than where they
+start. `python -m tests.kernel kaslr` boots a machine with {record["machine"].split(" ")[0]} with and without it.
+
+| kernel | command line | boots | kernel inside the range | places seen | predicted |
+|---|---|---|---|---|---|
+"""
+    for kernel in record["kernels"].values():
+        for name in ("with the guard", "without the guard"):
+            row = kernel[name]
+            text += (
+                f"| {kernel['release']} | `{row['command_line']}` | {row['booted']} | {row['inside']} | "
+                f"{row['places']} | {row['predicted']} |\n"
+            )
+    return text
 
 
 def main() -> int:

@@ -73,4 +73,4 @@ def _restore(system: System) -> None:
         outcome = converge(system, layout, time.sleep)
     for action in outcome.actions:
         print(f"carveout: {action}")
-    print(f"carveout: layout {layout_id}: {len(layout.devices)} devices stand below /dev/carveout")
+    print(f"carveout: layout {layout_id}: {len(layout.devices)} devices are as it says")

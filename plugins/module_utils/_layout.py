@@ -31,6 +31,10 @@ UNIT = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][A-Za-z0-9_.:-]*(@[A-Za-z0-9_.:-]+)
 LAYOUT_ID = re.compile(r"[0-9a-f]{16}")
 RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{0,128}")
 SCHEMA = 1
+#: What a device is for: tenants that map it, or the kernel, which gets its memory back while it runs.
+DEVDAX, SYSTEM_RAM = "devdax", "system-ram"
+#: How memory that the kernel gets back is onlined: for what it can move away again, for anything, or not at all.
+ONLINE = ("movable", "kernel", "no")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Device:
     """A DAX device: extents (absolute, half-open) of one reservation, and who may open it.
 
     ``path`` is the place in the plan that asked for it (``pools.guests.devices[0]``). ``units`` are
-    the systemd services that are let at it; where there is none, owner and mode alone decide.
+    the systemd services that are let at it; where there is none, owner and mode alone decide. ``online`` is
+    one of :data:`ONLINE` where ``use`` is :data:`SYSTEM_RAM`, else empty.
     """
 
     name: str
@@ -67,6 +72,8 @@ class Device:
     group: str = "root"
     mode: str = "0600"
     units: tuple[str, ...] = ()
+    use: str = DEVDAX
+    online: str = ""
 
     @property
     def size(self) -> int:
@@ -158,6 +165,7 @@ class Layout:
                     "owner": d.owner, "group": d.group, "mode": d.mode,
                     # only where there are some: layouts of earlier versions keep their ID
                     **({"units": list(d.units)} if d.units else {}),
+                    **({"use": d.use, "online": d.online} if d.use != DEVDAX else {}),
                 }
                 for d in self.devices
             ],
@@ -267,6 +275,15 @@ _WORD = re.compile(r"[a-z0-9_-]{1,40}")
 _KIND = re.compile(HUGETLBFS)
 
 
+def _use(device: Any) -> tuple[str, str]:
+    """``use`` and ``online``; a layout says neither of a device for tenants."""
+    if "use" not in device:
+        return DEVDAX, ""
+    if device["use"] != SYSTEM_RAM or device["online"] not in ONLINE:
+        raise ValueError(f"{device['use']!r} is no use of a device, or it is not told how it is onlined")
+    return SYSTEM_RAM, str(device["online"])
+
+
 def _range(pair: Any) -> Range:
     start, end = pair
     if _number(start) >= _number(end):
@@ -320,7 +337,7 @@ def _read(data: Any) -> Layout:
                 _text(d["name"], NAME), _text(d["pool"], NAME), _number(d["node"]), _align(d["align"]),
                 tuple(_range(e) for e in d["extents"]), _text(d["path"], _PLAN_PATH),
                 _text(d["owner"], ACCOUNT), _text(d["group"], ACCOUNT), _text(d["mode"], MODE),
-                tuple(_text(unit, UNIT) for unit in d.get("units", [])),
+                tuple(_text(unit, UNIT) for unit in d.get("units", [])), *_use(d),
             )
             for d in data["devices"]
         ),

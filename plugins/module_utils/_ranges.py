@@ -176,3 +176,9 @@ class RangeSet:
     def overlaps(self, wanted: Range) -> bool:
         start, end = wanted
         return any(start < last and first < end and start < end for first, last in self._ranges)
+
+
+def whole_blocks(ranges: Iterable[Range], block: int) -> list[Range]:
+    """Of each range by itself what starts and ends at multiples of ``block``; nothing of one without a whole block."""
+    aligned = (Range(-(-r.start // block) * block, r.end // block * block) for r in ranges)
+    return [r for r in aligned if r.start < r.end]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import subprocess
 import tempfile
@@ -57,8 +58,11 @@ class System(Protocol):
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Replace a file: written beside it, synced, renamed over, the directory synced."""
 
-    def write_sysfs(self, path: str, text: str) -> None:
-        """One write into an existing attribute, never creating a file. Raises OSError."""
+    def write_sysfs(self, path: str, text: str, seconds: int = 0) -> None:
+        """One write into an existing attribute, never creating a file.
+
+        Raises OSError; ETIMEDOUT where the kernel is still at it after so many seconds (0: however long it takes).
+        """
 
     def remove(self, path: str) -> bool:
         """Remove a file; False where there was none."""
@@ -74,6 +78,11 @@ class System(Protocol):
 
     def run(self, argv: Sequence[str]) -> Completed:
         """Run a program without a shell. Bytes of its output that are not UTF-8 are shown as ``\\xNN``."""
+
+
+def _time_is_up(signum: int, frame: object) -> None:
+    # a signal is what makes the kernel give up a wait (mm/memory_hotplug.c, offline_pages)
+    raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
 
 class RealSystem:
@@ -131,13 +140,19 @@ class RealSystem:
         finally:
             os.close(handle)
 
-    def write_sysfs(self, path: str, text: str) -> None:
+    def write_sysfs(self, path: str, text: str, seconds: int = 0) -> None:
         # One write(2) only: the kernel takes each as a command of its own. No O_CREAT, so that a
         # mistaken path can never leave a file behind.
         handle = os.open(self._path(path), os.O_WRONLY)
+        before = signal.signal(signal.SIGALRM, _time_is_up) if seconds else None
         try:
+            if seconds:
+                signal.alarm(seconds)
             os.write(handle, text.encode())
         finally:
+            if seconds:
+                signal.alarm(0)
+                signal.signal(signal.SIGALRM, before)
             os.close(handle)
 
     def remove(self, path: str) -> bool:

@@ -18,7 +18,11 @@ description:
   - Devices are recognised by the physical ranges that they map, never by their C(daxX.Y) names, which change.
   - A device in a region of the layout that the layout does not have is destroyed; one that a process has open or
     mapped is never touched, the module fails and names the process.
-  - Memory that the kernel has taken back (driver C(kmem)) is never touched either.
+  - A device with C(use) V(system-ram) goes to the driver C(kmem). Its memory blocks, of every extent, are onlined as
+    the plan says, whatever the kernel's own policy for new memory. On the way back they are taken offline first, all
+    of them or none; the kernel may refuse that, which fails with the block and the reason and changes nothing.
+  - Memory of a region that the kernel has as a whole (C(daxX.0) under the driver C(kmem)) is never touched, and
+    O(state=absent) leaves to the kernel what it has until the next boot.
   - A host that was booted for another layout with the same kernel arguments needs no reboot. Devices that both have
     are left as they are, open or not; one that only gets another owner, group or mode is not taken from who has it
     open, one that gets another name would be, and is refused like one that goes. C(/run/carveout/layout) then says
@@ -90,7 +94,7 @@ devices:
       type: str
       sample: vm-a
     path:
-      description: The link that stays the same.
+      description: The link that stays the same; empty for a device whose memory the kernel has.
       type: str
       sample: /dev/carveout/vm-a
     node:
@@ -110,6 +114,14 @@ devices:
       description: The driver it is bound to.
       type: str
       sample: device_dax
+    use:
+      description: V(devdax) for tenants, V(system-ram) where the kernel has the memory.
+      type: str
+      sample: devdax
+    online:
+      description: How the kernel onlines the memory of a V(system-ram) device; empty for others.
+      type: str
+      sample: movable
     owner:
       description: Owner of the node.
       type: str
@@ -167,7 +179,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host_files import
     known_files,
     stored_layout_ids,
 )
-from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._layout import DEVDAX, Layout
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem, System
 
 
@@ -221,11 +233,13 @@ def _devices(layout: Layout, state: DaxState) -> list[dict[str, object]]:
         devices.append(
             {
                 "name": wanted.name,
-                "path": f"/dev/carveout/{wanted.name}",
+                "path": f"/dev/carveout/{wanted.name}" if wanted.use == DEVDAX else "",
                 "node": device.node_path if device else "",
                 "extents": [[extent.start, extent.end] for extent in wanted.extents],
                 "align": wanted.align,
                 "driver": device.driver if device else "",
+                "use": wanted.use,
+                "online": wanted.online,
                 "owner": device.owner if device else wanted.owner,
                 "group": device.group if device else wanted.group,
                 "mode": device.mode if device else wanted.mode,

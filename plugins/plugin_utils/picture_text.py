@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
-from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._layout import SYSTEM_RAM, Device, Layout
 from ansible_collections.carveout.memory.plugins.module_utils._units import approximate_size, format_size
 
 from .memory_map import FIRMWARE, HOLE, KERNEL, LOST
@@ -131,7 +131,7 @@ def layout_text(host: Host, layout: Layout) -> str:
                 f"{number:<3} {d.name}",
                 f"node {d.node}  {format_size(d.size):>10} in {len(d.extents)} "
                 f"extent{'s' if len(d.extents) > 1 else ''}, align {format_size(d.align)}, "
-                f"{d.owner}:{d.group} {d.mode}" + (f", for {', '.join(d.units)}" if d.units else ""),
+                + (f"system-ram, online: {d.online}" if d.use == SYSTEM_RAM else _access(d)),
             )
     text += hugepage_lines(layout)
     text += ["", *memory_table(layout)]
@@ -152,6 +152,11 @@ def hugepage_lines(layout: Layout) -> list[str]:
         words = f"{m.kind} {format_size(m.size)} at {m.path}, {m.owner}:{m.group} {m.mode}"
         text += _row(m.pool, words)
     return text
+
+
+def _access(device: Device) -> str:
+    services = f", for {', '.join(device.units)}" if device.units else ""
+    return f"{device.owner}:{device.group} {device.mode}{services}"
 
 
 def _row(name: str, text: str) -> list[str]:

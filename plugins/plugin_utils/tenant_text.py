@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 from ansible_collections.carveout.memory.plugins.module_utils._dax.state import LINKS
-from ansible_collections.carveout.memory.plugins.module_utils._layout import Device, Layout
+from ansible_collections.carveout.memory.plugins.module_utils._layout import DEVDAX, Device, Layout
 from ansible_collections.carveout.memory.plugins.module_utils._units import KIB, MIB, format_size
 
 
 def tenants_text(layout: Layout) -> str:
-    """For each device QEMU's options and libvirt's XML; one line where the layout has no devices."""
-    if not layout.devices:
-        return f"layout {layout.id} has no devices\n"
-    return "\n".join(_device(device) for device in layout.devices)
+    """For each device QEMU's options and libvirt's XML; one line where the layout has no devices for tenants."""
+    devices = [device for device in layout.devices if device.use == DEVDAX]
+    if not devices:
+        return f"layout {layout.id} has no devices for tenants\n"
+    return "\n".join(_device(device) for device in devices)
 
 
 def qemu_options(device: Device) -> list[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from xml.etree import ElementTree
 
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Device, Layout, Memory
@@ -51,4 +52,6 @@ def test_every_device_is_shown() -> None:
     # the options can be pasted into a shell: all lines but the last are continued
     options = [line for line in text.splitlines() if line.startswith("      -")]
     assert [line.endswith(" \\") for line in options] == [True, True, False] * 2
-    assert tenants_text(layout()) == f"layout {layout().id} has no devices\n"
+    kernels = layout(dataclasses.replace(DEVICES[0], use="system-ram", online="movable"))
+    for none in (layout(), kernels):
+        assert tenants_text(none) == f"layout {none.id} has no devices for tenants\n"

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Union
 
 from .._errors import InvalidInput, NotPossible, Problem
-from .._layout import Device, Layout, Reservation
+from .._layout import SYSTEM_RAM, Device, Layout, Reservation
 from .._ranges import Range
 from .._units import MIB, format_size
-from .state import DaxDevice, DaxRegion, DaxState
+from .blocks import as_wanted
+from .state import KMEM, DaxDevice, DaxRegion, DaxState
 
 MECHANISM = "dax"
 DRIVER = "device_dax"
@@ -27,6 +28,8 @@ DRIVER = "device_dax"
 GRAIN = 2 * MIB
 #: dax_align_valid: PAGE_SIZE, PMD_SIZE, PUD_SIZE.
 ALIGNS = (4096, 2 * MIB, 1024 * MIB)
+#: Drivers whose devices are ours to change; "" is none.
+_KNOWN = ("", DRIVER, KMEM)
 
 
 @dataclass(frozen=True)
@@ -77,18 +80,51 @@ class AddMapping:
 
 @dataclass(frozen=True)
 class Bind:
-    """Bind to ``device_dax``; ``existing`` is the device where it was there already."""
+    """Bind to the driver of the device's use; ``existing`` is the device where it was there already."""
 
     device: Device
     existing: DaxDevice | None = None
 
     @property
     def text(self) -> str:
-        return f"bind {self.device.name} to {DRIVER}"
+        return f"bind {self.device.name} to {driver_of(self.device)}"
+
+
+@dataclass(frozen=True)
+class Unbind:
+    """Take a device that stays from the driver of another use, its memory offline before where the kernel has it."""
+
+    region: DaxRegion
+    device: DaxDevice
+    name: str
+
+    @property
+    def text(self) -> str:
+        if self.device.driver == KMEM:
+            return f"take the memory of {self.name} from the kernel"
+        return f"unbind {self.name} from {self.device.driver}"
+
+
+@dataclass(frozen=True)
+class Online:
+    """Online the memory blocks of a device that is bound to ``kmem``, or take them offline."""
+
+    device: Device
+    existing: DaxDevice | None = None
+
+    @property
+    def text(self) -> str:
+        if self.device.online == "no":
+            return f"take the memory of {self.device.name} offline"
+        return f"online the memory of {self.device.name} ({self.device.online})"
 
 
 # evaluated at run time, where Python 3.9 knows no `|` between types
-Action = Union[Destroy, Create, SetAlign, AddMapping, Bind]
+Action = Union[Destroy, Create, SetAlign, AddMapping, Bind, Unbind, Online]
+
+
+def driver_of(device: Device) -> str:
+    return KMEM if device.use == SYSTEM_RAM else DRIVER
 
 
 def dax_reservations(layout: Layout) -> list[Reservation]:
@@ -158,11 +194,12 @@ def our_regions(layouts: Iterable[Layout], state: DaxState) -> list[DaxRegion]:
 def plan_actions(layout: Layout, state: DaxState) -> list[Action]:
     """The steps, in order, that make the host's devices those of the layout; none where they are.
 
-    Raises :class:`InvalidInput` for a layout the kernel could not carry out, :class:`NotPossible`
-    where a region is missing or its memory was handed to the kernel.
+    What the kernel has to give back comes first, as it may refuse. Raises :class:`InvalidInput` for a layout the
+    kernel could not carry out, :class:`NotPossible` where a region is missing or as a whole the kernel's.
     """
     places = check_devices(layout)
     problems = [_missing(reservation, state) for reservation in missing_reservations(layout, state)]
+    release: list[Action] = []
     destroy: list[Action] = []
     build: list[Action] = []
     for region in our_regions([layout], state):
@@ -171,19 +208,43 @@ def plan_actions(layout: Layout, state: DaxState) -> list[Action]:
         for device in region.devices:
             if device.size == 0 and device.is_seed:
                 continue
-            if not any(matches(w, device) and device.driver in ("", DRIVER) for w in wanted):
-                destroy.append(Destroy(region, device))
+            if not any(matches(w, device) and device.driver in _KNOWN for w in wanted):
+                (release if device.driver == KMEM else destroy).append(Destroy(region, device))
         for want in wanted:
-            existing = next((d for d in region.devices if matches(want, d)), None)
-            if existing is None or existing.driver not in ("", DRIVER):
+            existing = next((d for d in region.devices if matches(want, d) and d.driver in _KNOWN), None)
+            if existing is None:
                 build += [Create(region, want), SetAlign(want)]
                 build += [AddMapping(want, extent) for extent in want.extents]
-                build.append(Bind(want))
-            elif existing.driver == "":
-                build.append(Bind(want, existing))
+                build += _bind(want, None)
+            elif existing.driver == driver_of(want):
+                if existing.driver == KMEM and not all(as_wanted(b, want.online) for b in existing.blocks):
+                    build.append(Online(want, existing))
+            else:
+                if existing.driver:
+                    unbind = Unbind(region, existing, want.name)
+                    (release if existing.driver == KMEM else destroy).append(unbind)
+                build += _bind(want, existing)
     if problems:
         raise NotPossible(problems)
-    return destroy + build
+    return release + destroy + build
+
+
+def _bind(device: Device, existing: DaxDevice | None) -> list[Action]:
+    steps: list[Action] = [Bind(device, existing)]
+    # bound to kmem, its blocks are offline: the kernel's own policy is set aside for that moment
+    if device.use == SYSTEM_RAM and device.online != "no":
+        steps.append(Online(device, existing))
+    return steps
+
+
+def taken(actions: Iterable[Action]) -> list[DaxDevice]:
+    """The devices that whoever has them open would lose."""
+    return [action.device for action in actions if isinstance(action, (Destroy, Unbind))]
+
+
+def built(actions: Iterable[Action]) -> set[str]:
+    """Names of the layout's devices that are made or bound."""
+    return {action.device.name for action in actions if not isinstance(action, (Destroy, Unbind))}
 
 
 def plan_removal(layouts: Sequence[Layout], state: DaxState) -> list[Action]:
@@ -195,7 +256,7 @@ def plan_removal(layouts: Sequence[Layout], state: DaxState) -> list[Action]:
         Destroy(region, device)
         for region in our_regions(layouts, state)
         for device in region.devices
-        if not (device.size == 0 and device.is_seed) and device.driver != "kmem"
+        if not (device.size == 0 and device.is_seed) and device.driver != KMEM
     ]
 
 
@@ -222,7 +283,7 @@ def _not_ours(layout: Layout, region: DaxRegion) -> list[Problem]:
     problems = []
     for device in region.devices:
         idle = "dax_hmem.region_idle=1 was not in effect when the region was made; reboot with the layout's"
-        if device.driver == "kmem":
+        if device.driver == KMEM and device.is_seed:
             message = (
                 f"the memory of {region.range} was handed to the kernel as System RAM: {device.name} "
                 f"is bound to kmem. Either that was done by hand, or it is the default since Linux 6.3 and {idle} "

@@ -12,18 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .._errors import NotPossible, Problem
-from .._layout import Layout
+from .._layout import SYSTEM_RAM, Layout
+from .._ranges import whole_blocks
 from .._system import System
+from .._units import format_size
 from .actions import (
     Action,
-    Destroy,
+    built,
     check_devices,
     dax_reservations,
     idle_state,
     missing_reservations,
     plan_actions,
     plan_removal,
+    taken,
 )
+from .blocks import block_size
 from .current import CURRENT, current_layout_id, forget_current, note_current
 from .nodes import NodeFault, check_accounts, found_devices, node_faults, renamed_devices, stale_links
 from .state import LINKS, DaxDevice, DaxState, read_state
@@ -65,16 +69,35 @@ def _decide(system: System, layout: Layout, state: DaxState) -> tuple[list[Actio
     Raises :class:`NotPossible` where a process uses a device that goes, or gets another name: whoever opens it by
     that name later would share its memory.
     """
+    _check_blocks(system, layout)
     actions = plan_actions(layout, state)
-    taken = [action.device for action in actions if isinstance(action, Destroy)]
-    refuse_in_use(system, [*taken, *renamed_devices(layout, state)])
+    refuse_in_use(system, [*taken(actions), *renamed_devices(layout, state)])
     return actions, [action.text for action in actions] + _rules_text(system, layout)
 
 
 def _mended(faults: Sequence[NodeFault], actions: Sequence[Action]) -> list[str]:
     """What is done to the nodes of devices that are there already."""
-    built = {action.device.name for action in actions if not isinstance(action, Destroy)}
-    return [fault.text for fault in faults if fault.device.name not in built]
+    made = built(actions)
+    return [fault.text for fault in faults if fault.device.name not in made]
+
+
+def _check_blocks(system: System, layout: Layout) -> None:
+    """Raise :class:`NotPossible` where an extent that the kernel is to have holds none of its memory blocks."""
+    devices = [device for device in layout.devices if device.use == SYSTEM_RAM]
+    size = block_size(system) if devices else 0
+    problems = [
+        Problem(
+            device.path,
+            "system-ram-blocks",
+            f"{extent} of {device.name} holds no whole memory block of this host ({format_size(size)}), and the "
+            "kernel takes memory back in whole blocks only",
+        )
+        for device in devices
+        for extent in device.extents
+        if not whole_blocks([extent], size)
+    ]
+    if problems:
+        raise NotPossible(problems)
 
 
 def preview_reboot(system: System, layout: Layout) -> Outcome:
@@ -104,7 +127,7 @@ def converge(system: System, layout: Layout, pause: Pause) -> Outcome:
     check_devices(layout)
     check_accounts(system, layout)
     if dax_reservations(layout):
-        _load_drivers(system)
+        _load_drivers(system, layout)
     state = _wait_for_regions(system, layout, pause)
     actions, texts = _decide(system, layout, state)
     stale = stale_links(layout, state)
@@ -125,8 +148,7 @@ def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
     """
     state = read_state(system)
     actions = plan_removal(layouts, state)
-    destroyed = [action.device for action in actions if isinstance(action, Destroy)]
-    refuse_in_use(system, [*destroyed, *_linked(state)])
+    refuse_in_use(system, [*taken(actions), *_linked(state)])
     texts = [action.text for action in actions]
     if system.read(RULES) is not None:
         texts.append(f"remove {RULES}")
@@ -140,11 +162,15 @@ def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
     return Outcome(tuple(texts), state)
 
 
-def _load_drivers(system: System) -> None:
-    done = system.run(["modprobe", "-a", "dax_hmem", "device_dax"])
+def _load_drivers(system: System, layout: Layout) -> None:
+    modules = ["dax_hmem", "device_dax"]
+    if any(device.use == SYSTEM_RAM for device in layout.devices):
+        modules.append("kmem")
+    done = system.run(["modprobe", "-a", *modules])
     if done.status != 0:
         detail = done.stderr.strip().splitlines()
-        message = f"cannot load the modules dax_hmem and device_dax: {detail[-1] if detail else done.status}"
+        names = f"{', '.join(modules[:-1])} and {modules[-1]}"
+        message = f"cannot load the modules {names}: {detail[-1] if detail else done.status}"
         raise NotPossible.of("", "dax-modules", message)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .._errors import NotPossible, Problem
-from .._layout import Device, Layout
+from .._layout import DEVDAX, Device, Layout
 from .._system import System
 from .accounts import account_id
 from .actions import matches, our_regions
@@ -54,7 +54,7 @@ def node_faults(layout: Layout, state: DaxState) -> list[NodeFault]:
     found = found_devices(layout, state)
     for wanted in layout.devices:
         device = found.get(wanted.name)
-        if device is None:
+        if device is None or wanted.use != DEVDAX:
             continue
         link = state.links.get(wanted.name)
         if link != f"/dev/{device.name}":
@@ -74,7 +74,11 @@ def node_faults(layout: Layout, state: DaxState) -> list[NodeFault]:
 def renamed_devices(layout: Layout, state: DaxState) -> list[DaxDevice]:
     """Devices that stay as they are, but under another name than their links have now."""
     renamed = []
-    for name, device in found_devices(layout, state).items():
+    found = found_devices(layout, state)
+    for name in (device.name for device in layout.devices if device.use == DEVDAX):
+        device = found.get(name)
+        if device is None:
+            continue
         names = [link for link, node in state.links.items() if node == f"/dev/{device.name}"]
         if names and name not in names:
             renamed.append(device)
@@ -83,6 +87,6 @@ def renamed_devices(layout: Layout, state: DaxState) -> list[DaxDevice]:
 
 def stale_links(layout: Layout, state: DaxState) -> list[str]:
     """Links to devices in the layout's regions under names that it does not have."""
-    names = {device.name for device in layout.devices}
+    names = {device.name for device in layout.devices if device.use == DEVDAX}
     nodes = {f"/dev/{device.name}" for region in our_regions([layout], state) for device in region.devices}
     return sorted(link for link, node in state.links.items() if link not in names and node in nodes)

@@ -18,10 +18,13 @@ from .._errors import NotPossible
 from .._ranges import Range
 from .._system import System
 from .accounts import account_name
+from .blocks import Blocks, read_blocks
 
 BUS = "/sys/bus/dax/devices"
 DRIVERS = "/sys/bus/dax/drivers"
 LINKS = "/dev/carveout"
+#: The driver that gives a device's memory to the kernel.
+KMEM = "kmem"
 
 #: Names of devices on the bus (drivers/dax/bus.c: "dax%d.%d").
 DEVICE_NAME = re.compile(r"dax(\d+)\.(\d+)")
@@ -34,7 +37,8 @@ class DaxDevice:
 
     ``extents`` are half-open and in the order in which the device maps them; a device of size 0
     (the seed ``daxX.0`` of a region made idle) has none. ``driver`` is ``""`` where none is bound.
-    ``owner``, ``group`` and ``mode`` are those of the node, ``""`` where there is no node.
+    ``owner``, ``group`` and ``mode`` are those of the node, ``""`` where there is no node. ``blocks`` are the
+    memory blocks of a device that the kernel has as its memory (driver ``kmem``).
     """
 
     name: str
@@ -47,6 +51,7 @@ class DaxDevice:
     owner: str
     group: str
     mode: str
+    blocks: tuple[Blocks, ...] = ()
 
     @property
     def is_seed(self) -> bool:
@@ -65,6 +70,7 @@ class DaxDevice:
             "owner": self.owner,
             "group": self.group,
             "mode": self.mode,
+            **({"blocks": [list(blocks) for blocks in self.blocks]} if self.driver == KMEM else {}),
         }
 
 
@@ -207,18 +213,21 @@ def read_device(system: System, path: str) -> DaxDevice:
         owner = account_name(system, "passwd", found.uid)
         group = account_name(system, "group", found.gid)
         mode = f"{stat.S_IMODE(found.mode):04o}"
-    driver = system.readlink(f"{path}/driver")
+    link = system.readlink(f"{path}/driver")
+    driver = posixpath.basename(link) if link else ""
+    extents = _extents(system, path, size)
     return DaxDevice(
         name=name,
         size=size,
         align=_number(system, f"{path}/align"),
-        extents=_extents(system, path, size),
-        driver=posixpath.basename(driver) if driver else "",
+        extents=extents,
+        driver=driver,
         target_node=_number(system, f"{path}/target_node", default=-1),
         node_path=node if found is not None else "",
         owner=owner,
         group=group,
         mode=mode,
+        blocks=read_blocks(system, extents) if driver == KMEM else (),
     )
 
 

@@ -15,10 +15,11 @@ from itertools import groupby
 
 from .._errors import CarveoutError, NotPossible
 from .._layout import Device
-from .._ranges import Range
+from .._ranges import Range, whole_blocks
 from .._system import System
-from .actions import DRIVER, Action, AddMapping, Bind, Create, Destroy, SetAlign
-from .state import BUS, DRIVERS, DaxDevice, DaxRegion, read_device
+from .actions import Action, AddMapping, Bind, Create, Destroy, Online, SetAlign, Unbind, driver_of
+from .blocks import POLICY, as_wanted, block_size, read_blocks, set_online, take_offline
+from .state import BUS, DRIVERS, KMEM, DaxDevice, DaxRegion, read_device
 
 
 def carry_out(system: System, actions: Sequence[Action]) -> None:
@@ -28,12 +29,14 @@ def carry_out(system: System, actions: Sequence[Action]) -> None:
     an empty ``daxX.N`` behind), what stood before stays, and :class:`NotPossible` is raised.
     """
     for name, steps in groupby(
-        actions, key=lambda step: "" if isinstance(step, Destroy) else step.device.name
+        actions, key=lambda step: "" if isinstance(step, (Destroy, Unbind)) else step.device.name
     ):
         if name == "":
             for step in steps:
-                assert isinstance(step, Destroy)
-                _destroy(system, step.region, step.device.name)
+                if isinstance(step, Unbind):
+                    _release(system, step.region, step)
+                elif isinstance(step, Destroy):
+                    _destroy(system, step.region, step.device.name)
         else:
             _build(system, list(steps))
 
@@ -56,6 +59,8 @@ def _build(system: System, steps: list[Action]) -> None:
                 _confirm(step, "the device's memory", read_device(system, path).extents, extents)
             elif isinstance(step, Bind):
                 _bind(system, step, step.existing.name if step.existing else posixpath.basename(path))
+            elif isinstance(step, Online):
+                _online(system, step)
     except BaseException as failure:
         if made is not None:
             _undo(system, made, failure)
@@ -93,8 +98,12 @@ def _siblings(system: System, region: DaxRegion) -> list[str]:
 
 def _bind(system: System, step: Bind, name: str) -> None:
     """Bind and look at the driver link: a write can succeed although the driver's probe failed."""
+    driver = driver_of(step.device)
     try:
-        system.write_sysfs(f"{DRIVERS}/{DRIVER}/bind", name)
+        if driver == KMEM:
+            _bind_kmem(system, name)
+        else:
+            system.write_sysfs(f"{DRIVERS}/{driver}/bind", name)
     except OSError as error:
         hint = ""
         if error.errno == errno.ENODEV:
@@ -103,20 +112,68 @@ def _bind(system: System, step: Bind, name: str) -> None:
                 "the region was made"
             )
         elif error.errno == errno.ENOENT:
-            hint = ": the module device_dax is not loaded"
+            hint = f": the module {driver} is not loaded"
         elif error.errno == errno.EBUSY:
             hint = ": other memory of the kernel lies in its ranges"
         raise _failed(step, step.device, f"{_reason(error)}{hint}") from None
     link = system.readlink(f"{BUS}/{name}/driver")
-    _confirm(step, "driver", posixpath.basename(link) if link else "none", DRIVER)
+    _confirm(step, "driver", posixpath.basename(link) if link else "none", driver)
+    if driver == KMEM:
+        wanted = tuple(whole_blocks(step.device.extents, block_size(system)))
+        found = tuple(Range(b.start, b.end) for b in read_blocks(system, step.device.extents))
+        _confirm(step, "the kernel's new memory", found, wanted)
+
+
+def _bind_kmem(system: System, name: str) -> None:
+    """Idle regions are for device_dax: kmem takes a device of one by its name only (drivers/dax/bus.c, do_id_store).
+
+    The name is taken off its list at once, or the next device of that name would be the kernel's too. What the kernel
+    would do with new memory by itself (often: online it for anything) is set aside, and put back whatever happens.
+    """
+    policy = (system.read(POLICY) or "").strip()
+    if policy not in ("", "offline"):
+        system.write_sysfs(POLICY, "offline")
+    try:
+        system.write_sysfs(f"{DRIVERS}/{KMEM}/new_id", name)
+        system.write_sysfs(f"{DRIVERS}/{KMEM}/remove_id", name)
+    finally:
+        if policy not in ("", "offline"):
+            system.write_sysfs(POLICY, policy)
+
+
+def _online(system: System, step: Online) -> None:
+    try:
+        set_online(system, step.device.extents, step.device.online)
+    except OSError as error:
+        raise _failed(step, step.device, _reason(error)) from None
+    wrong = [b for b in read_blocks(system, step.device.extents) if not as_wanted(b, step.device.online)]
+    if wrong:
+        now = ", ".join(f"{Range(b.start, b.end)} is {b.state} {b.zone}".rstrip() for b in wrong)
+        raise _failed(step, step.device, f"the kernel accepted it, but {now}")
+
+
+def _release(system: System, region: DaxRegion, step: Destroy | Unbind) -> None:
+    """Take a device from its driver; memory that the kernel has is taken offline first, all of it or none."""
+    name = step.device.name
+    path = _device_path(region, name)
+    driver = read_device(system, path).driver
+    if driver == KMEM:
+        try:
+            take_offline(system, step.device.extents)
+        except NotPossible as error:
+            raise _failed(step, step.device, error.problems[0].message) from None
+    if driver:
+        _write(system, f"{DRIVERS}/{driver}/unbind", name, step)
+    if driver == KMEM:
+        left = tuple(Range(b.start, b.end) for b in read_blocks(system, step.device.extents))
+        _confirm(step, "what the kernel keeps until the next boot", left, ())
 
 
 def _destroy(system: System, region: DaxRegion, name: str) -> None:
     path = _device_path(region, name)
     device = read_device(system, path)
     step = Destroy(region, device)
-    if device.driver:
-        _write(system, f"{DRIVERS}/{device.driver}/unbind", name, step)
+    _release(system, region, step)
     if device.size:
         _write(system, f"{path}/size", "0", step)
         _confirm(step, "size", read_device(system, path).size, 0)

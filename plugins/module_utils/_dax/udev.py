@@ -10,7 +10,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from .._layout import Device, Layout
+from .._layout import DEVDAX, Device, Layout
 from .actions import DRIVER
 
 #: In /run: the rule belongs to this boot, like the devices.
@@ -18,14 +18,15 @@ RULES = "/run/udev/rules.d/61-carveout.rules"
 
 
 def render_rules(layout: Layout) -> str:
-    """Text of the rules file, ``""`` where the layout has no devices."""
-    if not layout.devices:
+    """Text of the rules file, ``""`` where the layout has no devices for tenants."""
+    devices = [device for device in layout.devices if device.use == DEVDAX]
+    if not devices:
         return ""
     head = [
         f"# Written by Carveout for the booted layout {layout.id}; gone with the next boot.",
         'SUBSYSTEM!="dax", GOTO="carveout_end"',
     ]
-    return "\n".join([*head, *(_rule(device) for device in layout.devices), 'LABEL="carveout_end"', ""])
+    return "\n".join([*head, *(_rule(device) for device in devices), 'LABEL="carveout_end"', ""])
 
 
 def _rule(device: Device) -> str:

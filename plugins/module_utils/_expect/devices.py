@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._dax.actions import driver_of
+from .._dax.blocks import Blocks, as_wanted
 from .._host.model import Host
-from .._layout import Device, Layout
-from .._ranges import Range, RangeSet
+from .._layout import SYSTEM_RAM, Device, Layout
+from .._ranges import Range, RangeSet, whole_blocks
 from .._units import format_size
 from .model import Expectation, compare, judge, reservation_path, section
 from .reservations import describe
 
 SUBJECT = "devices"
-DRIVER = "device_dax"
 _UNPLANNED = ", which no plan asked for"
 
 
@@ -31,7 +32,10 @@ def devices(layout: Layout, host: Host) -> list[Expectation]:
     nodes = len(host.nodes) > 1
     result = []
     for device in layout.devices:
-        result += _device(device, chosen.get(device.name), links, nodes)
+        found = chosen.get(device.name)
+        result += _device(device, found, links, nodes)
+        if found is not None and device.use == SYSTEM_RAM:
+            result.append(_blocks(device, found, host))
     for reservation in layout.reservations:
         if reservation.mechanism != "dax":
             continue
@@ -93,12 +97,14 @@ def _device(device: Device, found: Any, links: Any, nodes: bool) -> list[Expecta
             format_size(device.align),
             format_size(found["align"]),
         ),
-        ("driver", "no driver" if driver == "none" else f"the driver {driver}", DRIVER, driver),
+        ("driver", "no driver" if driver == "none" else f"the driver {driver}", driver_of(device), driver),
     ]
     if nodes:
         node = str(found["target_node"])
         facts.append(("node", f"its memory on node {node}", str(device.node), node))
-    if found["node_path"]:
+    if device.use == SYSTEM_RAM:
+        pass  # nobody opens it
+    elif found["node_path"]:
         facts += [
             ("owner", f"the owner {found['owner']}", device.owner, found["owner"]),
             ("group", f"the group {found['group']}", device.group, found["group"]),
@@ -127,6 +133,8 @@ def _device(device: Device, found: Any, links: Any, nodes: bool) -> list[Expecta
         )
         for name, fact, right, real in facts
     ]
+    if device.use == SYSTEM_RAM:
+        return result
     link = f"/dev/carveout/{device.name}"
     target, wanted = links.get(device.name), f"/dev/{found['name']}"
     fact = f"the device {device.name} has the link {link} to {target}"
@@ -136,6 +144,25 @@ def _device(device: Device, found: Any, links: Any, nodes: bool) -> list[Expecta
     name = f"device {device.name} link"
     result.append(compare(SUBJECT, name, device.path, fact, wanted, target or "none", ending))
     return result
+
+
+def _blocks(device: Device, found: Any, host: Host) -> Expectation:
+    """That the kernel has every whole memory block of the device, onlined as the plan says."""
+    size = host.state.get("block_size")
+    path, name = f"{device.path}.online", f"device {device.name} memory"
+    if not size:
+        fact = f"the memory blocks of device {device.name} are not known"
+        return judge(SUBJECT, name, path, fact, "known", "unknown", False, "")
+    wanted = RangeSet(whole_blocks(device.extents, size))
+    standing = [Blocks(*blocks) for blocks in found.get("blocks", [])]
+    right = RangeSet((b.start, b.end) for b in standing if as_wanted(b, device.online))
+    states = {
+        f"{format_size(b.end - b.start)} {b.state}{f' in zone {b.zone}' if b.zone else ''}" for b in standing
+    }
+    measured = ", ".join(sorted(states)) or "none"
+    expected = f"{format_size(wanted.size)} online: {device.online}"
+    fact = f"of the memory of device {device.name} the kernel has {measured}"
+    return judge(SUBJECT, name, path, fact, expected, measured, right == wanted)
 
 
 def _strangers(path: str, name: str, regions: Sequence[Any], ours: Sequence[Any]) -> Expectation:
@@ -157,7 +184,7 @@ def _strangers(path: str, name: str, regions: Sequence[Any], ours: Sequence[Any]
 
 
 def _foreign_links(layout: Layout, links: Any) -> Expectation:
-    found = sorted(set(links) - {device.name for device in layout.devices})
+    found = sorted(set(links) - {device.name for device in layout.devices if device.use != SYSTEM_RAM})
     measured = ", ".join(found) or "none"
     fact = f"below /dev/carveout stands {measured}" if found else "below /dev/carveout stands nothing else"
     return judge(SUBJECT, "links", "pools", fact, "no other link", measured, not found, _UNPLANNED)

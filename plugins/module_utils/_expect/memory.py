@@ -8,7 +8,7 @@ started, which depends on its build and on the devices.
 Above: MemTotal counts pages of RAM (mm/page_alloc.c, managed pages), so it is never more than the RAM in the
 predicted map. RAM that appeared later (hot-plugged, or given back by another DAX region) lies outside of that map
 and is added as /proc/iomem shows it; what the kernel took back from a reservation is not, that is the fault to be
-found.
+found, unless the plan gives it to the kernel: then the whole memory blocks of that device count where they are online.
 
 Below: of the predicted RAM the kernel spends the struct pages of its sections (exact), the crash kernel (as
 /proc/iomem shows it), and what does not grow or hardly grows with the node: image and initial data (60 to
@@ -25,10 +25,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._host.model import Host, MapEntry
-from .._layout import Layout
+from .._layout import SYSTEM_RAM, Layout
 from .._model.sections import boot_struct_pages, boot_struct_pages_by_node, ram_of
-from .._ranges import RangeSet
-from .._units import MIB, approximate_size
+from .._ranges import RangeSet, whole_blocks
+from .._units import MIB, PAGE, STRUCT_PAGE, approximate_size
 from .model import Expectation, judge, memory_path, section
 
 SUBJECT = "memory"
@@ -41,6 +41,7 @@ def memory(layout: Layout, host: Host) -> list[Expectation]:
     """One for the host and one for every node; a node whose RAM is all carved out is not there."""
     iomem = section(host, "iomem")
     ram = ram_of(MapEntry(*entry) for entry in layout.predicted_map)
+    returned = _returned(layout, host.state.get("block_size"))
     later = _ram_lines(iomem).subtract(ram).subtract(r.range for r in layout.reservations)
     crash = RangeSet((line[0], line[1]) for line in iomem if line[2].startswith("Crash kernel"))
     total = section(host, "meminfo").get("MemTotal")
@@ -49,8 +50,8 @@ def memory(layout: Layout, host: Host) -> list[Expectation]:
             "memory of the kernel",
             "kernel.memory",
             "the kernel has",
-            ram.size + later.size,
-            ram.size - boot_struct_pages(ram) - crash.size,
+            ram.size + later.size + returned.size,
+            ram.size - boot_struct_pages(ram) - crash.size + _spendable(returned),
             total,
         )
     ]
@@ -67,12 +68,26 @@ def memory(layout: Layout, host: Host) -> list[Expectation]:
                 f"memory of node {node}",
                 memory_path(layout, node),
                 f"on node {node} the kernel has",
-                own + later.intersect(span).size,
-                own - struct_pages.get(node, 0) - crash.intersect(span).size,
+                own + later.intersect(span).size + returned.intersect(span).size,
+                own
+                - struct_pages.get(node, 0)
+                - crash.intersect(span).size
+                + _spendable(returned.intersect(span)),
                 measured.get(str(node), {}).get("MemTotal", 0),
             )
         )
     return result
+
+
+def _returned(layout: Layout, block: int | None) -> RangeSet:
+    """What the plan gives back to the kernel, online."""
+    devices = [d for d in layout.devices if d.use == SYSTEM_RAM and d.online != "no"]
+    return RangeSet(part for d in devices for part in whole_blocks(d.extents, block)) if block else RangeSet()
+
+
+def _spendable(returned: RangeSet) -> int:
+    """What a kernel adds to MemTotal at least: its struct pages may come out of the memory itself."""
+    return returned.size - returned.size // PAGE * STRUCT_PAGE
 
 
 def _ram_lines(iomem: Sequence[Any]) -> RangeSet:

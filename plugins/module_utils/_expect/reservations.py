@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._host.model import RESERVED, SOFT_RESERVED, Host
-from .._layout import Layout, Reservation
+from .._layout import SYSTEM_RAM, Layout, Reservation
 from .._mechanisms import MECHANISMS
 from .._model.releases import has
 from .._ranges import Range, RangeSet
@@ -32,11 +32,12 @@ def reservations(layout: Layout, host: Host) -> list[Expectation]:
             result.append(_unreadable(reservation))
             continue
         touching = [line for line in lines if Range(line[0], line[1]).overlaps(reservation.range)]
+        others = [line for line in touching if not (_is_ram(line[2]) and _is_returned(layout, line))]
         kind = MECHANISMS[reservation.mechanism].TYPE
         hidden = kind == SOFT_RESERVED and has(host.kernel_running, "soft-reserved-not-in-iomem")
         if not hidden:
             result.append(_type(reservation, kind, touching))
-        result.append(_without(reservation, "kernel memory", _is_ram, touching))
+        result.append(_without(reservation, "kernel memory", _is_ram, others))
         result.append(_without(reservation, "the kernel's image", _is_image, touching))
     return result
 
@@ -83,6 +84,12 @@ def _type(reservation: Reservation, kind: int, touching: Sequence[Any]) -> Expec
 def _is_ram(name: str) -> bool:
     # "System RAM (kmem)" is what the driver kmem adds, (virtio_mem) and the like come from others
     return name == "System RAM" or name.startswith("System RAM (")
+
+
+def _is_returned(layout: Layout, line: Sequence[Any]) -> bool:
+    """Whether a line lies in what the plan gives to the kernel."""
+    extents = RangeSet(e for d in layout.devices if d.use == SYSTEM_RAM for e in d.extents)
+    return extents.contains(Range(line[0], line[1]))
 
 
 def _is_image(name: str) -> bool:

@@ -93,7 +93,7 @@ def _dax(value: Any, path: str) -> None:
 
 
 def _device(device: Any, path: str) -> None:
-    checks.obj(device, path, _DEVICE_KEYS)
+    checks.obj(device, path, _DEVICE_KEYS, ("blocks",))
     checks.match(device["name"], f"{path}.name", _DEVICE, "a name like dax0.1")
     checks.integer(device["size"], f"{path}.size")
     checks.integer(device["align"], f"{path}.align")
@@ -105,6 +105,13 @@ def _device(device: Any, path: str) -> None:
     checks.text(device["owner"], f"{path}.owner", 64)
     checks.text(device["group"], f"{path}.group", 64)
     checks.match(device["mode"], f"{path}.mode", _MODE, "four octal digits")
+    for i, blocks in enumerate(checks.array(device.get("blocks", []), f"{path}.blocks", 1 << 16)):
+        where = f"{path}.blocks[{i}]"
+        if type(blocks) is not list or len(blocks) != 4:
+            checks.refuse(where, "[start, end, state, zone]", blocks)
+        checks.span(blocks[:2], where)
+        checks.text(blocks[2], where, 64)
+        checks.text(blocks[3], where, 64)
 
 
 def _links(value: Any, path: str) -> None:

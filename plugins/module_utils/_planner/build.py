@@ -15,7 +15,7 @@ from typing import Any
 from .._arguments import iterate
 from .._errors import NotPossible, Problem
 from .._host.model import Host, MapEntry
-from .._layout import Device, HugePages, Layout, LayoutWarning, Memory, Reservation
+from .._layout import SYSTEM_RAM, Device, HugePages, Layout, LayoutWarning, Memory, Reservation
 from .._mechanisms import MECHANISMS, hugetlb
 from .._model.e820 import apply_arguments
 from .._model.kaslr import GUARD, placement
@@ -38,6 +38,7 @@ from .nodes import NodePlan, memory_block, node_plans
 from .plan import Plan
 from .regions import check_regions, settle_hmat, unusable_starts
 from .sticky import still_satisfies
+from .system_ram import check_system_ram, struct_pages_of
 
 
 def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: bool = False) -> Layout:
@@ -158,6 +159,7 @@ def _finish(
     check_regions(host, [*foreign, *arguments], after, reservations)
     optimised = pages and check_pages(plan, host, pages, [*foreign, *arguments], after)
     total, by_node = _accounts(host, before, after, devices, pages if optimised else ())
+    warnings += check_system_ram(host, devices)
     huge = sum(each.size for each in pages)
     warnings += check_kernels_share(host, total, (before, after), nodes, reservations, huge)
     shared = sections_with_pages(ram_of(after)).intersect(r.range for r in reservations).size
@@ -268,7 +270,10 @@ def _accounts(
     pages_after = boot_struct_pages_by_node(ram_after, host.node_ranges)
     mapped = 0
     for device in devices:
-        cost = dax_struct_pages(device.extents, device.align, boot_after, deduplicated)
+        if device.use == SYSTEM_RAM:
+            cost = struct_pages_of(host, device)
+        else:
+            cost = dax_struct_pages(device.extents, device.align, boot_after, deduplicated)
         pages_after[device.node] = pages_after.get(device.node, 0) + cost
         mapped += cost
     for node in sorted({each.node for each in optimised}):

@@ -194,7 +194,7 @@ def _result(node: NodePlan, found: Placement, previous: Layout | None, most: int
 def _device(wish: DevicePlan, pool: str, extents: tuple[Range, ...]) -> Device:
     return Device(
         wish.name, pool, wish.node, wish.align, extents, wish.path,
-        wish.owner, wish.group, wish.mode, wish.units,
+        wish.owner, wish.group, wish.mode, wish.units, wish.use, wish.online,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import InvalidInput
-from .._layout import MODE, UNIT
+from .._layout import DEVDAX
 from .._ranges import Range
 from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size
 from .hugetlb_plan import HUGETLB, MountPlan, check_keys, check_places, hugetlb_options
@@ -23,6 +23,7 @@ from .reading import REST as REST
 from .reading import Amount as Amount
 from .reading import Percent as Percent
 from .reading import Reader
+from .use import check_pool_use, read_units, read_use
 
 MECHANISMS = ("dax", "reserved", "hugetlb")
 #: Mechanisms of the plan language that this version does not carry out.
@@ -49,6 +50,8 @@ class DevicePlan:
     group: str
     mode: str
     units: tuple[str, ...] = ()
+    use: str = DEVDAX
+    online: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
             unit = PAGE if mechanism == "reserved" else DAX_UNIT
             _check_multiple(reader, amount, aligns[node], unit, f"{path}.nodes.{node}", "the pool's align")
     devices = tuple(
-        _device(reader, device, f"{path}.devices[{index}]", nodes, aligns)
+        _device(reader, device, f"{path}.devices[{index}]", nodes, aligns, pool)
         for index, device in enumerate(pool.get("devices", []))
     )
     if devices and mechanism == "reserved":
@@ -204,6 +207,7 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
             "devices-not-possible",
             "a 'reserved' pool is left untouched and has no devices",
         )
+    check_pool_use(reader.fail, pool, path)
     return PoolPlan(path, name, mechanism, nodes, aligns, devices)
 
 
@@ -234,6 +238,7 @@ def _device(
     path: str,
     nodes: Mapping[int, Amount],
     aligns: Mapping[int, int],
+    pool: Mapping[str, Any],
 ) -> DevicePlan:
     name = device["name"]
     reader.name(name, f"{path}.name")
@@ -268,33 +273,9 @@ def _device(
     return DevicePlan(
         path, name, node, align, size, extents,
         owner, group, mode,
-        _units(reader, device.get("unit", []), mode, f"{path}.unit"),
+        read_units(reader.fail, device.get("unit", []), mode, f"{path}.unit"),
+        *read_use(reader.fail, device, pool, path),
     )  # fmt: skip
-
-
-def _units(reader: Reader, value: Any, mode: Any, path: str) -> tuple[str, ...]:
-    """The services that are let at a device, sorted."""
-    units = [value] if isinstance(value, str) else list(value)
-    for unit in units:
-        if not isinstance(unit, str) or not UNIT.fullmatch(unit):
-            reader.fail(
-                path,
-                "unit-invalid",
-                f"{unit!r} is not a service: letters, digits, '_', '-', '.', ':' and at most one '@' with an "
-                "instance behind it, then .service, at most 200",
-            )
-        elif unit.startswith(("systemd-", "carveout")):
-            message = f"{unit} must keep all its devices; name the tenant's own service"
-            reader.fail(path, "unit-invalid", message)
-        elif units.count(unit) > 1:
-            reader.fail(path, "unit-duplicate", f"{unit} stands twice")
-    if units and isinstance(mode, str) and MODE.fullmatch(mode) and int(mode, 8) & 0o007:
-        reader.fail(
-            path,
-            "mode-open",
-            f"only these services may open the device, but its mode {mode} lets everybody; end the mode in 0",
-        )
-    return tuple(sorted({unit for unit in units if isinstance(unit, str)}))
 
 
 def _extents(reader: Reader, items: list[Mapping[str, Any]], align: int, path: str) -> tuple[Range, ...]:
@@ -345,8 +326,5 @@ def _unique_devices(reader: Reader, pools: tuple[PoolPlan, ...]) -> None:
         for node in {d.node for d in pool.devices}:
             rests = [d for d in pool.devices if d.node == node and d.size == REST]
             for extra in rests[1:]:
-                reader.fail(
-                    f"{extra.path}.size",
-                    "rest-twice",
-                    f"{rests[0].path} takes the rest of node {node} already",
-                )
+                message = f"{rests[0].path} takes the rest of node {node} already"
+                reader.fail(f"{extra.path}.size", "rest-twice", message)

@@ -113,6 +113,8 @@ def _is_device(device: Device, pool: str, wish: DevicePlan, layout: Layout) -> b
     access = (wish.owner, wish.group, wish.mode, wish.units)
     if (device.owner, device.group, device.mode, device.units) != access:
         return False
+    if (device.use, device.online) != (wish.use, wish.online):
+        return False
     if wish.extents:
         starts = [r.start for r in layout.reservations if (r.pool, r.node) == (pool, wish.node)]
         return any(

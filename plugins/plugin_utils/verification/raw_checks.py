@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._layout import SYSTEM_RAM, Layout
 
-from .raw import Raw, Resource
+from .raw import DeviceFile, Raw, Resource
 
+_NO_FILE = DeviceFile("", "", "", "", "")
 _RAM = "System RAM"
 _MIB = 1 << 20
 
@@ -33,7 +34,7 @@ def check_command_line(layout: Layout, raw: Raw) -> list[str]:
 
 
 def check_memory_map(layout: Layout, raw: Raw) -> list[str]:
-    """No RAM and no kernel image in a reservation; each device's extents under its own name.
+    """No RAM and no kernel image in a reservation, but what the plan gives back; each device's extents under its name.
 
     A driver that binds a device asks for its ranges by the device's name (drivers/dax/device.c, dev_dax_probe),
     which shows the extents and that a driver is bound without a look at sysfs.
@@ -45,12 +46,16 @@ def check_memory_map(layout: Layout, raw: Raw) -> list[str]:
         path = f"pools.{reservation.pool}.nodes.{reservation.node}"
         for resource in raw.iomem:
             inside = resource.first < reservation.end and resource.last >= reservation.start
+            if _given_back(layout, resource):
+                continue
             if inside and resource.name.startswith((_RAM, "Kernel ", "Crash kernel")):
                 wrong.append(
                     f"{path}: raw /proc/iomem has {resource.name!r} at {resource.first:#x}-{resource.last:#x} inside "
                     f"the reservation [{reservation.start:#x}, {reservation.end:#x})"
                 )
     for device in layout.devices:
+        if device.use == SYSTEM_RAM:
+            continue
         file = raw.files.get(device.name)
         name = file.target.removeprefix("/dev/") if file else "?"
         shown = sorted((r.first, r.last + 1) for r in raw.iomem if r.name == name)
@@ -70,7 +75,9 @@ def check_total(layout: Layout, raw: Raw) -> list[str]:
     most = layout.memory.kernel_after + sum(
         resource.last + 1 - resource.first for resource in raw.iomem if _from_elsewhere(layout, resource)
     )
-    least = layout.memory.kernel_after * 31 // 32 - 512 * _MIB
+    returned = sum(r.last + 1 - r.first for r in raw.iomem if _given_back(layout, r, online=True))
+    most += returned
+    least = layout.memory.kernel_after * 31 // 32 - 512 * _MIB + returned * 63 // 64
     if least <= total <= most:
         return []
     return [
@@ -90,6 +97,16 @@ def check_huge_pages(layout: Layout, raw: Raw) -> list[str]:
     ]
 
 
+def _given_back(layout: Layout, resource: Resource, *, online: bool = False) -> bool:
+    """RAM of the driver kmem in a device that the plan gives to the kernel (and has onlined)."""
+    return resource.name == f"{_RAM} (kmem)" and any(
+        extent.start <= resource.first and resource.last < extent.end
+        for device in layout.devices
+        if device.use == SYSTEM_RAM and (device.online != "no" or not online)
+        for extent in device.extents
+    )
+
+
 def _from_elsewhere(layout: Layout, resource: Resource) -> bool:
     """RAM that is neither in the firmware's map as the prediction has it nor in a reservation: added later."""
     if not resource.name.startswith(_RAM):
@@ -103,6 +120,12 @@ def check_device_files(layout: Layout, raw: Raw) -> list[str]:
     """/dev/carveout/NAME leads to a character device with the plan's owner, group and mode."""
     wrong = []
     for device in layout.devices:
+        if device.use == SYSTEM_RAM:
+            if raw.files.get(device.name, _NO_FILE).target.startswith("/dev/dax"):
+                wrong.append(
+                    f"{device.path}: raw readlink: /dev/carveout/{device.name} is there, for the kernel's own memory"
+                )
+            continue
         link = f"/dev/carveout/{device.name}"
         file = raw.files.get(device.name)
         if file is None or not file.target.startswith("/dev/dax"):

@@ -25,6 +25,8 @@ from ansible_collections.carveout.memory.plugins.module_utils._system import Com
 MIB = 1 << 20
 GIB = 1 << 30
 BUS = "/sys/bus/dax"
+MEMORY = "/sys/devices/system/memory"
+BLOCK = 128 * MIB
 
 
 @dataclass
@@ -56,6 +58,10 @@ class FakeKernel:
     where live System RAM lies in the ranges. ``region_flags_kmem``: device_dax does not match (ENODEV), as for
     regions that were not made idle on 6.3 and later.
 
+    ``kmem`` (drivers/dax/kmem.c): ``new_id`` binds a device by its name and adds the whole memory blocks of each range,
+    onlined as ``auto_online_blocks`` says; a block in ``pinned`` does not go offline (EBUSY); what is online while the
+    driver is unbound stays until the next boot.
+
     udev is modelled as far as the rule goes: it sets links, owners and modes where all its keys match.
     """
 
@@ -77,6 +83,10 @@ class FakeKernel:
         self.old_length_check = False
         self.udev_ignores_owner = False
         self.missing_modules = False
+        self.policy = "online"
+        self.blocks: dict[int, str] = {}
+        self.pinned: set[int] = set()
+        self.names_for_kmem: list[str] = []
 
     # ------------------------------------------------------------------------------------------- reading
 
@@ -93,6 +103,8 @@ class FakeKernel:
     def read(self, path: str) -> str | None:
         if path in self.files:
             return self.files[path]
+        if path.startswith(f"{MEMORY}/"):
+            return self._memory(path[len(MEMORY) + 1 :])
         for index, range_ in self.regions.items():
             values = {
                 "id": index,
@@ -106,6 +118,33 @@ class FakeKernel:
                     return f"{value}\n"
         found = self._device(path)
         return None if found is None else self._attribute(*found)
+
+    def _memory(self, name: str) -> str | None:
+        if name in ("block_size_bytes", "auto_online_blocks"):
+            return f"{BLOCK:x}\n" if name == "block_size_bytes" else f"{self.policy}\n"
+        number, _, attribute = name.removeprefix("memory").partition("/")
+        zone = self.blocks.get(int(number))
+        if zone is None:
+            return None
+        if attribute == "state":
+            return "online\n" if zone else "offline\n"
+        return f"{zone or 'Normal Movable'}\n"
+
+    def _write_memory(self, name: str, text: str) -> None:
+        if name == "auto_online_blocks":
+            self.policy = text
+            return
+        number = int(name.removeprefix("memory").partition("/")[0])
+        if text == "offline" and number in self.pinned:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        self.blocks[number] = {"offline": "", "online_movable": "Movable", "online_kernel": "Normal"}[text]
+
+    def _numbers(self, device: FakeDevice) -> list[int]:
+        return [
+            number
+            for range_ in device.ranges
+            for number in range(-(-range_.start // BLOCK), range_.end // BLOCK)
+        ]
 
     def _attribute(self, device: FakeDevice, attribute: str) -> str | None:
         if attribute == "size":
@@ -179,7 +218,7 @@ class FakeKernel:
     def remove(self, path: str) -> bool:
         return self.files.pop(path, None) is not None
 
-    def write_sysfs(self, path: str, text: str) -> None:
+    def write_sysfs(self, path: str, text: str, seconds: int = 0) -> None:
         self.writes.append((path, text))
         if len(self.writes) - 1 == self.fail_at:
             raise OSError(errno.EIO, "injected")
@@ -188,9 +227,27 @@ class FakeKernel:
                 return self._create(index)
             if path == f"{self._parent(index)}/dax_region/delete":
                 return self._delete(text)
+        if path.startswith(f"{MEMORY}/"):
+            return self._write_memory(path[len(MEMORY) + 1 :], text)
         if path == f"{BUS}/drivers/device_dax/bind":
             return self._bind(self.devices[text])
+        if path == f"{BUS}/drivers/kmem/new_id":
+            self.names_for_kmem.append(text)
+            if not self.probe_fails:
+                self.devices[text].driver = "kmem"
+                self.blocks.update(
+                    dict.fromkeys(
+                        self._numbers(self.devices[text]), "" if self.policy == "offline" else "Normal"
+                    )
+                )
+            return None
+        if path == f"{BUS}/drivers/kmem/remove_id":
+            return self.names_for_kmem.remove(text)
         if re.fullmatch(f"{BUS}/drivers/[a-z_]+/unbind", path):
+            if self.devices[text].driver == "kmem":
+                for number in self._numbers(self.devices[text]):
+                    if not self.blocks[number]:
+                        del self.blocks[number]
             self.devices[text].driver = ""
             return self._unlink(text)
         found = self._device(path)

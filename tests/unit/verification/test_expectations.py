@@ -438,3 +438,56 @@ def test_another_layouts_line_will_do_where_its_arguments_are_the_same(
     carved["cmdline"] += " quiet"
     carved["cmdline"] = carved["cmdline"].replace(" dax_hmem.region_idle=1", "")
     assert len(unmet(expectations(layout, host_from_json(carved)))) > 1
+
+
+def given_back(layout: Layout, carved: dict[str, Any], online: str, zone: str) -> Layout:
+    """The layout with vm-c, of two extents, as memory of the kernel; the snapshot of the host that has it so."""
+    devices = tuple(
+        dataclasses.replace(d, use="system-ram", online=online) if d.name == "vm-c" else d
+        for d in layout.devices
+    )
+    changed = dataclasses.replace(layout, devices=devices)
+    node = carved["state"]["links"].pop("vm-c").removeprefix("/dev/")
+    vm_c = next(d for d in changed.devices if d.name == "vm-c")
+    found = next(d for r in carved["state"]["dax"]["regions"] for d in r["devices"] if d["name"] == node)
+    state = "online" if zone else "offline"
+    found.update(driver="kmem", blocks=[[e.start, e.end, state, zone] for e in vm_c.extents])
+    carved["state"]["block_size"] = 128 * MIB
+    carved["state"]["iomem"] += [[e.start, e.end, "System RAM (kmem)", 2] for e in vm_c.extents]
+    if zone:
+        carved["state"]["meminfo"]["MemTotal"] += vm_c.size
+        carved["state"]["nodes"]["1"]["MemTotal"] += vm_c.size
+    carved["cmdline"] = carved["cmdline"].replace(layout.id, changed.id)
+    carved["boot_arguments"] = [a.replace(layout.id, changed.id) for a in carved["boot_arguments"]]
+    carved["layouts"] = {changed.id: changed.to_json()}
+    return changed
+
+
+@pytest.mark.parametrize(("online", "zone"), [("movable", "Movable"), ("kernel", "Normal"), ("no", "")])
+def test_memory_that_the_plan_gives_back_is_expected_with_the_kernel(
+    layout: Layout, carved: dict[str, Any], online: str, zone: str
+) -> None:
+    changed = given_back(layout, carved, online, zone)
+    assert messages(changed, carved) == []
+    # the same host is wrong for the plan that has tenants there
+    assert any("System RAM (kmem)" in text for text in messages(layout, carved))
+
+
+def test_memory_that_did_not_come_back_is_noticed(layout: Layout, carved: dict[str, Any]) -> None:
+    changed = given_back(layout, carved, "movable", "Movable")
+    found = device(
+        carved,
+        next(d["name"] for r in carved["state"]["dax"]["regions"] for d in r["devices"] if "blocks" in d),
+    )
+    whole = found["blocks"]
+    found["blocks"] = whole[:1]
+    told = "pools.guests.devices[2].online: of the memory of device vm-c the kernel has 256MiB online in zone Movable"
+    assert messages(changed, carved) == [f"{told}, the plan says 512MiB online: movable"]
+    found["blocks"] = [whole[0], [*whole[1][:3], "Normal"]]
+    assert "256MiB online in zone Movable, 256MiB online in zone Normal" in messages(changed, carved)[0]
+    found["blocks"] = whole
+    carved["state"]["nodes"]["1"]["MemTotal"] -= 512 * MIB
+    (text,) = messages(changed, carved)
+    assert text.startswith("kernel.memory.1: on node 1 the kernel has")
+    carved["state"]["links"]["vm-c"] = "/dev/dax1.1"
+    assert len(messages(changed, carved)) == 2

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from typing import Any
 
@@ -138,3 +139,20 @@ def test_device_files(layout: Layout, carved: dict[str, Any], old: str, new: str
     (found,) = check_device_files(layout, parse_raw(text.replace(old, new)))
     assert found.startswith("pools.guests.devices[0]: ")
     assert message in found
+
+
+def test_memory_that_the_plan_gives_back_is_no_ram_in_a_reservation(layout: Layout, raw: Raw) -> None:
+    devices = tuple(
+        dataclasses.replace(d, use="system-ram", online="movable") if d.name == "vm-c" else d
+        for d in layout.devices
+    )
+    changed = dataclasses.replace(layout, devices=devices)
+    given = next(d for d in devices if d.name == "vm-c")
+    ram = tuple(Resource(e.start, e.end - 1, "System RAM (kmem)") for e in given.extents)
+    files = {name: file for name, file in raw.files.items() if name != "vm-c"}
+    host = raw._replace(iomem=raw.iomem + ram, files=files, mem_total=raw.mem_total + (given.size >> 10))
+    assert check_memory_map(changed, host) == [] and check_total(changed, host) == []
+    assert check_device_files(changed, host) == []
+    assert len(check_memory_map(layout, host)) > 1 and check_total(layout, host)
+    (message,) = check_device_files(changed, host._replace(files=raw.files))
+    assert "/dev/carveout/vm-c is there" in message

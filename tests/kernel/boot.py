@@ -90,8 +90,10 @@ def boot(
 
 def _run(argv: Sequence[str], console: Path, timeout: float) -> str:
     """Run QEMU to its end, and say how it ended."""
+    # the machine goes with whoever started it, however that ends
+    bound = ["setpriv", "--pdeathsig", "KILL", *argv]
     with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        bound, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as qemu:
         try:
             words = _watch(qemu, console, timeout)

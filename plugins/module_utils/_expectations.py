@@ -14,6 +14,7 @@ from ._expect.arguments import booted, next_boot
 from ._expect.devices import devices
 from ._expect.files import committed as committed_expectation
 from ._expect.files import stored, unit_access
+from ._expect.hugepages import hugepages
 from ._expect.memory import memory
 from ._expect.model import SUBJECTS, Expectation
 from ._expect.reservations import reservations
@@ -43,6 +44,7 @@ def expectations(layout: Layout, host: Host, *, committed: bool = False) -> list
         *next_boot(layout, host),
         *reservations(layout, host),
         *memory(layout, host),
+        *hugepages(layout, host),
         *devices(layout, host),
         *stored(layout, host),
         *unit_access(layout, host),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,13 +23,16 @@ from ._host_files import (
     PROGRAM_DIRECTORY,
     SERVICE,
     TARGET,
+    TARGET_MOUNTS,
     checksum,
     committed_text,
     expected_files,
+    is_our_unit,
     known_files,
     layout_path,
     layout_text,
     link_checksum,
+    mount_texts,
     program_path,
     stored_layout_ids,
     unit_texts,
@@ -57,10 +61,14 @@ class Change:
 
 @dataclass
 class Plan:
-    """What has to change; ``enable``: whether the target is not part of the boot as it should be."""
+    """What has to change; ``enable``: whether the target is not part of the boot as it should be.
+
+    ``unmount`` are mount units that have to let go of their place before anything is changed.
+    """
 
     changes: list[Change] = field(default_factory=list)
     enable: bool = False
+    unmount: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -87,6 +95,9 @@ def plan_present(
     if layout is not None:
         text = layout_text(layout)
         wanted.append((layout_path(layout.id), checksum(text), text))
+        mounts = mount_texts(layout)
+        _check_places(system, mounts)
+        wanted += [(path, checksum(unit), unit) for path, unit in mounts.items()]
         wanted += [(path, checksum(text), text) for path, text in drop_ins(layout).items()]
     if committed is not None:
         stored = {*stored_layout_ids(present), layout.id if layout else ""}
@@ -105,6 +116,7 @@ def plan_present(
             plan.changes.append(_change(system, path, text))
     for path in _outdated(system, list(present), layout, committed, booted):
         plan.changes.append(_change(system, path, None))
+    plan.unmount = _changed_mounts(plan.changes)
     plan.enable = present.get(ENABLED) != link_checksum(f"{UNIT_DIRECTORY}/{TARGET}")
     return plan
 
@@ -122,7 +134,8 @@ def up_to_date(
         return False
     if any(path.startswith(PROGRAM_DIRECTORY + "/") and path not in expected for path in installed):
         return False
-    if layout is not None and any(is_drop_in(path) and path not in expected for path in installed):
+    removable = [path for path in installed if _is_of_mounts(path) or is_drop_in(path)]
+    if layout is not None and any(path not in expected for path in removable):
         return False
     others = [name for name in stored_layout_ids(installed) if layout_path(name) not in expected]
     return (layout is None and committed is None) or len(others) <= KEPT_LAYOUTS
@@ -131,13 +144,56 @@ def up_to_date(
 def plan_absent(system: System) -> Plan:
     """What takes every file of ours from the host."""
     present = known_files(system)
-    return Plan([_change(system, path, None) for path in present if path != ENABLED], ENABLED in present)
+    changes = [_change(system, path, None) for path in present if path != ENABLED]
+    return Plan(changes, ENABLED in present, _changed_mounts(changes))
+
+
+def _is_of_mounts(path: str) -> bool:
+    return path == TARGET_MOUNTS or (path.startswith(UNIT_DIRECTORY) and path.endswith(".mount"))
+
+
+def _changed_mounts(changes: Sequence[Change]) -> tuple[str, ...]:
+    """Units of mounts that are there and become others, or go."""
+    paths = [change.path for change in changes if change.before is not None]
+    return tuple(posixpath.basename(path) for path in paths if path.endswith(".mount"))
+
+
+def _check_places(system: System, mounts: Mapping[str, str]) -> None:
+    """Raise :class:`NotPossible` where somebody else has a mount unit for one of our places."""
+    for path in mounts:
+        if system.stat(path) is not None and path != TARGET_MOUNTS and not is_our_unit(system, path):
+            message = (
+                f"{path} is there already and not Carveout's; mount the pool elsewhere, or remove that unit"
+            )
+            raise NotPossible.of("", "mount-unit-of-others", message)
+
+
+def _remove_places(system: System, changes: Sequence[Change]) -> None:
+    """Remove the empty directories in which the mounts that go were mounted: systemd makes them."""
+    for change in changes:
+        place = re.search(r"^Where=(/.+)$", change.before or "", re.MULTILINE)
+        if change.path.endswith(".mount") and change.after is None and place and system.stat(place[1]):
+            system.run(["rmdir", "--ignore-fail-on-non-empty", place[1]])
+
+
+def _unmount(system: System, units: Sequence[str]) -> None:
+    """Stop the units; systemd leaves a file system mounted whose files are in use."""
+    for unit in units:
+        done = system.run(["systemctl", "stop", unit])
+        if done.status != 0 or system.run(["systemctl", "is-active", "--quiet", unit]).status == 0:
+            message = f"{unit} cannot be unmounted, its files are in use; stop who uses them"
+            raise NotPossible.of("", "mount-in-use", message)
 
 
 def apply_present(system: System, plan: Plan) -> None:
-    """Write and remove, the program before the unit that starts it."""
+    """Write and remove, the program before the unit that starts it.
+
+    Raises :class:`NotPossible` before the first change where a mount that changes is in use.
+    """
+    _unmount(system, plan.unmount)
     for change in plan.changes:
         _apply(system, change)
+    _remove_places(system, plan.changes)
     if any(change.path.startswith(UNIT_DIRECTORY) for change in plan.changes):
         _systemctl(system, "daemon-reload")
     if plan.enable:
@@ -145,7 +201,8 @@ def apply_present(system: System, plan: Plan) -> None:
 
 
 def apply_absent(system: System, plan: Plan) -> None:
-    """Disable and stop, then remove all files and the directories that were ours alone."""
+    """Unmount, disable and stop, then remove all files and the directories that were ours alone."""
+    _unmount(system, plan.unmount)
     units = [change.path for change in plan.changes if change.path.startswith(UNIT_DIRECTORY)]
     if plan.enable:
         _systemctl(system, "disable", TARGET)
@@ -153,7 +210,13 @@ def apply_absent(system: System, plan: Plan) -> None:
         _systemctl(system, "stop", TARGET, SERVICE)
     for change in plan.changes:
         _apply(system, change)
-    for directory in (LAYOUT_DIRECTORY, CONFIG_DIRECTORY, PROGRAM_DIRECTORY):
+    _remove_places(system, plan.changes)
+    for directory in (
+        LAYOUT_DIRECTORY,
+        CONFIG_DIRECTORY,
+        PROGRAM_DIRECTORY,
+        posixpath.dirname(TARGET_MOUNTS),
+    ):
         if system.stat(directory) is not None:
             system.run(["rmdir", "--ignore-fail-on-non-empty", directory])
     if units:
@@ -169,6 +232,8 @@ def _outdated(
         outdated += [path for path in paths if is_drop_in(path) and path not in drop_ins(layout)]
     if layout is None and committed is None:
         return outdated
+    if layout is not None:
+        outdated += [path for path in paths if _is_of_mounts(path) and path not in mount_texts(layout)]
     wanted = {booted, committed or committed_layout_id(system), layout.id if layout else None}
     others = [layout_path(name) for name in stored_layout_ids(dict.fromkeys(paths, "")) if name not in wanted]
     by_age = sorted(others, key=lambda path: _modified(system, path), reverse=True)
@@ -217,7 +282,10 @@ def shown_text(change: Change, text: str | None) -> str:
     if change.path.startswith(LAYOUT_DIRECTORY):
         try:
             data = json.loads(text)
-            keep = {key: data[key] for key in ("id", "kernel_arguments", "reservations", "devices")}
+            keep = {
+                key: data[key]
+                for key in ("id", "kernel_arguments", "reservations", "devices", "hugepages", "mounts")
+            }
         except (ValueError, KeyError, TypeError):
             return text
         return json.dumps(keep, indent=1, sort_keys=True) + "\n"

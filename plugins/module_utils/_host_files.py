@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 
 from ._layout import LAYOUT_ID, Layout
+from ._mounts import unit_text
 from ._system import System
 from ._tenant_units import UNIT_DIRECTORY, drop_in_path, drop_ins
 from ._version import VERSION
@@ -28,6 +29,11 @@ SERVICE = "carveout-dax.service"
 TARGET = "carveout.target"
 #: What `systemctl enable carveout.target` makes; the target requires the service.
 ENABLED = f"{UNIT_DIRECTORY}/multi-user.target.wants/{TARGET}"
+
+#: The first line of every unit of ours, by which a mount unit is known.
+HEADER = "# Written by Carveout (carveout.memory.host_files); changes are overwritten."
+#: Has the target want the mounts of the layout.
+TARGET_MOUNTS = f"{UNIT_DIRECTORY}/{TARGET}.d/mounts.conf"
 
 _PROGRAM = re.compile(r"carveout-[0-9A-Za-z.+_-]+\.pyz")
 _LAYOUT_FILE = re.compile(LAYOUT_ID.pattern + r"\.json")
@@ -67,7 +73,7 @@ def unit_texts(version: str = VERSION) -> dict[str, str]:
     part of every boot, so that ``After=carveout.target`` alone is enough for them.
     """
     service = f"""\
-# Written by Carveout (carveout.memory.host_files); changes are overwritten.
+{HEADER}
 [Unit]
 Description=Recreate the DAX devices of the booted Carveout layout
 After=systemd-udevd.service systemd-modules-load.service local-fs.target
@@ -96,7 +102,7 @@ MemoryDenyWriteExecute=yes
 SystemCallArchitectures=native
 """
     target = f"""\
-# Written by Carveout (carveout.memory.host_files); changes are overwritten.
+{HEADER}
 [Unit]
 Description=DAX devices of the booted Carveout layout stand at /dev/carveout
 Requires={SERVICE}
@@ -108,6 +114,16 @@ WantedBy=multi-user.target
     return {f"{UNIT_DIRECTORY}/{SERVICE}": service, f"{UNIT_DIRECTORY}/{TARGET}": target}
 
 
+def mount_texts(layout: Layout) -> dict[str, str]:
+    """Text by path of the units for the layout's mounts; none where it has no mounts."""
+    if not layout.mounts:
+        return {}
+    units = sorted(mount.unit for mount in layout.mounts)
+    texts = {f"{UNIT_DIRECTORY}/{m.unit}": unit_text(m, HEADER, TARGET) for m in layout.mounts}
+    texts[TARGET_MOUNTS] = f"{HEADER}\n[Unit]\n" + "".join(f"Wants={unit}\n" for unit in units)
+    return texts
+
+
 def expected_files(
     program_sha256: str, layout: Layout | None, committed: str | None, version: str = VERSION
 ) -> dict[str, str]:
@@ -117,6 +133,7 @@ def expected_files(
     files[ENABLED] = link_checksum(f"{UNIT_DIRECTORY}/{TARGET}")
     if layout is not None:
         files[layout_path(layout.id)] = checksum(layout_text(layout))
+        files.update({path: checksum(text) for path, text in mount_texts(layout).items()})
         files.update({path: checksum(text) for path, text in drop_ins(layout).items()})
     if committed is not None:
         files[COMMITTED] = checksum(committed_text(committed))
@@ -130,6 +147,8 @@ def known_paths(system: System) -> list[str]:
         *(f"{LAYOUT_DIRECTORY}/{n}" for n in system.listdir(LAYOUT_DIRECTORY) if _LAYOUT_FILE.fullmatch(n)),
         COMMITTED,
         *unit_texts(),
+        *mount_units(system),
+        TARGET_MOUNTS,
         *(
             drop_in_path(name[: -len(".d")])
             for name in system.listdir(UNIT_DIRECTORY)
@@ -140,6 +159,20 @@ def known_paths(system: System) -> list[str]:
     if system.readlink(ENABLED) is not None:
         found.append(ENABLED)
     return found
+
+
+def mount_units(system: System) -> list[str]:
+    """Paths of the mount units that we wrote, whatever layout they are of."""
+    paths = [f"{UNIT_DIRECTORY}/{n}" for n in system.listdir(UNIT_DIRECTORY) if n.endswith(".mount")]
+    return [path for path in paths if is_our_unit(system, path)]
+
+
+def is_our_unit(system: System, path: str) -> bool:
+    """Whether a unit's file is there and begins as ours do."""
+    try:
+        return (system.read(path) or "").startswith(HEADER)
+    except OSError:
+        return False
 
 
 def known_files(system: System) -> dict[str, str]:

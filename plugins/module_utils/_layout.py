@@ -11,12 +11,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from ._arguments import LAYOUT_ARGUMENT
 from ._errors import InvalidInput
+from ._mounts import HUGETLBFS, Mount, path_problem
 from ._ranges import Range, RangeSet
 from ._units import PAGE, U64
 
@@ -80,6 +81,20 @@ class Device:
 
 
 @dataclass(frozen=True)
+class HugePages:
+    """``count`` pages of ``page_size`` bytes that the kernel makes on a node at boot, for a pool."""
+
+    pool: str
+    node: int
+    page_size: int
+    count: int
+
+    @property
+    def size(self) -> int:
+        return self.page_size * self.count
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes, for the host or one node.
 
@@ -128,7 +143,8 @@ class Layout:
     memory: Memory
     memory_nodes: Mapping[int, Memory]
     warnings: tuple[LayoutWarning, ...] = ()
-    mounts: tuple[Mapping[str, Any], ...] = field(default=())
+    hugepages: tuple[HugePages, ...] = ()
+    mounts: tuple[Mount, ...] = ()
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -153,7 +169,17 @@ class Layout:
                 }
                 for d in self.devices
             ],
-            "mounts": [dict(mount) for mount in self.mounts],
+            "hugepages": [
+                {"pool": h.pool, "node": h.node, "page_size": h.page_size, "count": h.count}
+                for h in self.hugepages
+            ],
+            "mounts": [
+                {
+                    "pool": m.pool, "kind": m.kind, "path": m.path, "unit": m.unit, "page_size": m.page_size,
+                    "size": m.size, "owner": m.owner, "group": m.group, "mode": m.mode,
+                }
+                for m in self.mounts
+            ],
             "predicted_map": [list(entry) for entry in self.predicted_map],
             "memory": {
                 **self.memory.to_json(),
@@ -229,6 +255,13 @@ def _message(value: Any) -> str:
     return value
 
 
+def _place(value: Any) -> str:
+    problem = path_problem(value)
+    if problem:
+        raise ValueError(problem)
+    return str(value)
+
+
 def _text(value: Any, pattern: re.Pattern[str]) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise ValueError(f"{value!r} is not allowed here")
@@ -239,6 +272,7 @@ _ARGUMENT = re.compile(r"[A-Za-z0-9_.@!%,:+=-]{1,2047}")
 _PLAN_PATH = re.compile(r"[A-Za-z0-9_.\[\]-]{0,200}")
 _NODE = re.compile(r"0|[1-9][0-9]{0,3}")
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
+_KIND = re.compile(HUGETLBFS)
 
 
 def _use(device: Any) -> tuple[str, str]:
@@ -275,6 +309,8 @@ def _check_places(layout: Layout) -> None:
             raise ValueError(f"device {device.name} does not lie in one reservation of its pool")
     if len({device.name for device in layout.devices}) != len(layout.devices):
         raise ValueError("two devices have one name")
+    if len({mount.path for mount in layout.mounts}) != len(layout.mounts):
+        raise ValueError("two mounts have one place")
 
 
 def _read(data: Any) -> Layout:
@@ -309,5 +345,15 @@ def _read(data: Any) -> Layout:
         memory=_memory(data["memory"]),
         memory_nodes={int(_text(n, _NODE)): _memory(m) for n, m in data["memory"]["nodes"].items()},
         warnings=tuple(LayoutWarning(_text(w["code"], _WORD), _message(w["message"])) for w in data["warnings"]),
-        mounts=tuple(dict(m) for m in data["mounts"]),
+        hugepages=tuple(
+            HugePages(_text(h["pool"], NAME), _number(h["node"]), _align(h["page_size"]), _number(h["count"]))
+            for h in data["hugepages"]
+        ),
+        mounts=tuple(
+            Mount(
+                _text(m["pool"], NAME), _text(m["kind"], _KIND), _place(m["path"]), _align(m["page_size"]),
+                _number(m["size"]), _text(m["owner"], ACCOUNT), _text(m["group"], ACCOUNT), _text(m["mode"], MODE),
+            )
+            for m in data["mounts"]
+        ),
     )  # fmt: skip

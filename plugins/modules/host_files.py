@@ -14,9 +14,11 @@ author:
 description:
   - Installs everything that stands on a host apart from the boot loader's configuration. That is the program
     C(/usr/lib/carveout/carveout-VERSION.pyz), the units C(carveout-dax.service) and C(carveout.target), the layout
-    at C(/etc/carveout/layouts/ID.json), and which layout is committed.
+    at C(/etc/carveout/layouts/ID.json), and which layout is committed. For the mounts of a layout it also installs
+    mount units, which C(carveout.target) wants.
   - C(carveout-dax.service) recreates, at each boot, the DAX devices of the layout that C(carveout.layout=ID) on the
     kernel command line names. Tenants order themselves with C(After=carveout.target).
+  - A mount that changes or goes is unmounted first; nothing is changed where its files are in use.
   - Each service that the layout lets at a device gets the drop-in C(50-carveout.conf), which says so. Drop-ins of
     services that it no longer names are removed.
   - Older layouts are kept, but at most two beside the booted, the committed and the new one.
@@ -144,7 +146,8 @@ OPTIONS = {
 
 
 def _result(plan: Plan, state: str) -> dict[str, object]:
-    actions = [f"{'remove' if c.after is None else 'write'} {c.path}" for c in plan.changes]
+    actions = [f"unmount {unit}" for unit in plan.unmount]
+    actions += [f"{'remove' if c.after is None else 'write'} {c.path}" for c in plan.changes]
     if plan.enable and state == "present":
         actions.append("enable carveout.target")
     elif plan.enable:

@@ -197,6 +197,8 @@ def _legend(rows: Sequence[Row], names: list[str], y: int) -> list[str]:
 def _notes(drawings: Sequence[Drawing], layout: Layout) -> list[list[str]]:
     """How far the picture is to scale, and in columns the devices without a name in it."""
     notes: list[list[str]] = []
+    for h in layout.hugepages:
+        notes.append([f"{h.pool}: {format_size(h.size)} of huge pages on node {h.node}, of the kernel's RAM"])
     if any(drawing.enlarged for drawing in drawings):
         notes.append([f"Small parts are {_LEAST} pixels wide, not to scale."])
     if any(drawing.holes for drawing in drawings):

@@ -116,7 +116,9 @@ def layout_text(host: Host, layout: Layout) -> str:
     """The whole layout for people."""
     text = [*wrap(f"layout {layout.id} for kernel {layout.kernel}", ""), "", "Kernel arguments"]
     text += [f"  {argument}" for argument in layout.kernel_arguments]
-    text += ["", "Memory map", *node_bars(host, layout), "", "Reservations"]
+    text += ["", "Memory map", *node_bars(host, layout)]
+    if layout.reservations:
+        text += ["", "Reservations"]
     for r in layout.reservations:
         text += _row(
             r.pool,
@@ -131,10 +133,25 @@ def layout_text(host: Host, layout: Layout) -> str:
                 f"extent{'s' if len(d.extents) > 1 else ''}, align {format_size(d.align)}, "
                 + (f"system-ram, online: {d.online}" if d.use == SYSTEM_RAM else _access(d)),
             )
+    text += hugepage_lines(layout)
     text += ["", *memory_table(layout)]
     for warning in layout.warnings:
         text += ["", *wrap(f"warning: {warning.message}", "  ")]
     return "\n".join(text) + "\n"
+
+
+def hugepage_lines(layout: Layout) -> list[str]:
+    """Huge pages, which are part of the kernel's RAM, and their mounts; nothing where there are none."""
+    if not layout.hugepages:
+        return []
+    text = ["", "Huge pages (of the kernel's RAM)"]
+    for h in layout.hugepages:
+        words = f"{'hugetlb':<9} node {h.node}  {format_size(h.size):>10}  {h.count} of {format_size(h.page_size)}"
+        text += _row(h.pool, words)
+    for m in layout.mounts:
+        words = f"{m.kind} {format_size(m.size)} at {m.path}, {m.owner}:{m.group} {m.mode}"
+        text += _row(m.pool, words)
+    return text
 
 
 def _access(device: Device) -> str:

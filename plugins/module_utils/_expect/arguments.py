@@ -14,6 +14,7 @@ from .._host.model import Host
 from .._layout import Layout
 from .._mechanisms import MECHANISMS
 from .._mechanisms.dax import IGNORE_HMAT
+from .._mechanisms.hugetlb import OPTIMISE
 from .._model.kaslr import GUARD
 from .model import Expectation, compare, judge, reservation_path
 
@@ -123,6 +124,11 @@ def argument_paths(layout: Layout) -> dict[str, str]:
     """Which place of the plan each argument comes from."""
     paths = {f"{LAYOUT_ARGUMENT}={layout.id}": WHOLE, GUARD: "policy.kaslr", "nokaslr": "policy.kaslr"}
     paths[IGNORE_HMAT] = "policy.ignore_hmat"
+    for pages in layout.hugepages:
+        for argument in layout.arguments:
+            if argument.startswith("huge"):
+                place = "optimize_vmemmap" if argument == OPTIMISE else "nodes"
+                paths.setdefault(argument, f"pools.{pages.pool}.{place}")
     for reservation in layout.reservations:
         mechanism = MECHANISMS[reservation.mechanism]
         for argument in mechanism.arguments([reservation]):

@@ -8,7 +8,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from .._host.model import Host
-from .._host_files import ENABLED, PROGRAM_DIRECTORY, SERVICE, TARGET, checksum
+from .._host_files import ENABLED, PROGRAM_DIRECTORY, SERVICE, TARGET, checksum, mount_texts
 from .._layout import Layout
 from .._tenant_units import UNIT_DIRECTORY, drop_in_path, drop_ins, is_drop_in, unit_devices
 from .model import Expectation, compare, section
@@ -25,14 +25,11 @@ def stored(layout: Layout, host: Host) -> list[Expectation]:
     measured = "stored" if there else "not stored"
     fact = f"the layout {layout.id} is {measured} in /etc/carveout/layouts"
     result = [compare(SUBJECT, "stored layout", _PATH, fact, "stored", measured, "")]
-    if not layout.devices:
+    if not layout.devices and not layout.mounts:
         return result
     files = section(host, "files")
-    missing = [
-        path
-        for path in (f"{UNIT_DIRECTORY}/{SERVICE}", f"{UNIT_DIRECTORY}/{TARGET}", ENABLED)
-        if path not in files
-    ]
+    wanted = (f"{UNIT_DIRECTORY}/{SERVICE}", f"{UNIT_DIRECTORY}/{TARGET}", ENABLED, *mount_texts(layout))
+    missing = [path for path in wanted if path not in files]
     if not any(path.startswith(PROGRAM_DIRECTORY + "/") for path in files):
         missing.append(PROGRAM_DIRECTORY)
     measured = f"missing: {', '.join(missing)}" if missing else "complete"

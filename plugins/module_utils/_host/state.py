@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._layout import LAYOUT_ID
+from .._mounts import HUGETLBFS
 from .._units import U64
 from . import checks
 
@@ -22,9 +23,13 @@ _LINK = re.compile(r"[^/\x00-\x1f]{1,255}")
 _MODE = re.compile(r"[0-7]{4}|")
 _PATH = re.compile(r"/[^\x00-\x1f]{1,4095}")
 _NOTED = re.compile(LAYOUT_ID.pattern + "|")
+_BYTES = re.compile(r"[1-9]\d{0,18}")
+_KIND = re.compile(HUGETLBFS)
+_PERMISSIONS = re.compile(r"[0-7]{4}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _REGION_KEYS = ("path", "start", "end", "align", "available", "target_node", "devices")
+_MOUNT_KEYS = ("path", "kind", "page_size", "size", "owner", "group", "mode")
 _DEVICE_KEYS = (
     "name", "size", "align", "extents", "driver", "target_node", "node_path", "owner", "group", "mode"
 )  # fmt: skip
@@ -126,6 +131,29 @@ def _files(value: Any, path: str) -> None:
     checks.mapping(value, path, 1000, _PATH, lambda v, p: checks.match(v, p, _SHA256, "a SHA-256 in hex"))
 
 
+def _hugepages(value: Any, path: str) -> None:
+    checks.mapping(value, path, 1024, _NODE, lambda v, p: checks.numbers(v, p, 8, _BYTES))
+
+
+def _optional_boolean(value: Any, path: str) -> None:
+    if value is not None:
+        checks.boolean(value, path)
+
+
+def _mounts(value: Any, path: str) -> None:
+    for i, mount in enumerate(checks.array(value, path, 1000)):
+        where = f"{path}[{i}]"
+        checks.obj(mount, where, _MOUNT_KEYS)
+        checks.text(mount["path"], f"{where}.path", 4096)
+        checks.match(mount["kind"], f"{where}.kind", _KIND, HUGETLBFS)
+        checks.integer(mount["page_size"], f"{where}.page_size")
+        if mount["size"] is not None:
+            checks.integer(mount["size"], f"{where}.size")
+        checks.text(mount["owner"], f"{where}.owner", 64)
+        checks.text(mount["group"], f"{where}.group", 64)
+        checks.match(mount["mode"], f"{where}.mode", _PERMISSIONS, "four octal digits")
+
+
 def _problems(value: Any, path: str) -> None:
     checks.texts(value, path, 200, 2000)
 
@@ -144,5 +172,8 @@ _SECTIONS: dict[str, Callable[[Any, str], Any]] = {
     "loader": _loader,
     "files": _files,
     "noted_layout": lambda value, path: checks.match(value, path, _NOTED, "a layout's ID or nothing"),
+    "hugepages": _hugepages,
+    "hugetlb_vmemmap": _optional_boolean,
+    "mounts": _mounts,
     "problems": _problems,
 }

@@ -25,6 +25,7 @@ from .acpi import read_srat
 from .e820 import MAX_ENTRIES, checked_map, sysfs_type
 from .files import Reader
 from .hmat import parse_hmat
+from .hugetlb import read_mounts, read_pages, read_vmemmap
 from .layouts import read_committed, read_layouts
 from .model import ForeignArgument, Host, MapEntry, NodeRange
 from .nodes import node_ranges, one_node
@@ -90,6 +91,9 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
             "loader": _printable(loader.to_json()),
             "files": known_files(system),
             "noted_layout": _noted_layout(reader),
+            "hugepages": read_pages(reader),
+            "hugetlb_vmemmap": read_vmemmap(reader),
+            "mounts": read_mounts(reader, system),
             "problems": list(reader.problems),
         },
     )

@@ -1,6 +1,9 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Ways to carve memory out, one file each, all with the same face. PRIVATE to the collection."""
+"""Ways to carve memory out, one file each. PRIVATE to the collection.
+
+Those of :data:`MECHANISMS` take ranges and have the same face; :mod:`.hugetlb` takes none.
+"""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from typing import Any
 from .._arguments import iterate
 from .._errors import NotPossible, Problem
 from .._host.model import Host, MapEntry
-from .._layout import SYSTEM_RAM, Device, Layout, LayoutWarning, Memory, Reservation
-from .._mechanisms import MECHANISMS
+from .._layout import SYSTEM_RAM, Device, HugePages, Layout, LayoutWarning, Memory, Reservation
+from .._mechanisms import MECHANISMS, hugetlb
 from .._model.e820 import apply_arguments
 from .._model.kaslr import GUARD, placement
 from .._model.releases import has
@@ -27,9 +27,11 @@ from .._model.sections import (
     ram_of,
     sections_with_pages,
 )
+from .._model.struct_pages import hugetlb_cost
 from .._ranges import RangeSet
 from .._units import approximate_size, format_size
-from .foreign import check_foreign, numa_problems
+from .foreign import check_foreign, hugepage_problems, numa_problems
+from .hugepages import check_pages, page_arguments, wanted_mounts, wanted_pages
 from .limits import check_kernels_share, check_length
 from .moves import NodeResult, moved_devices, place_node
 from .nodes import NodePlan, memory_block, node_plans
@@ -126,9 +128,14 @@ def check_host(plan: Plan, host: Host) -> tuple[MapEntry, ...]:
     before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
     problems = numa_problems(host)
     for pool in plan.pools:
-        problems += MECHANISMS[pool.mechanism].problems(
-            host, before, f"{pool.path}.mechanism", plan.policy.idle_foreign_dax
-        )
+        if pool.mechanism == hugetlb.NAME:
+            problems += hugetlb.problems(host, pool.path, pool.optimize_vmemmap)
+        else:
+            problems += MECHANISMS[pool.mechanism].problems(
+                host, before, f"{pool.path}.mechanism", plan.policy.idle_foreign_dax
+            )
+    if any(pool.mechanism == hugetlb.NAME for pool in plan.pools):
+        problems += hugepage_problems(host)
     if problems:
         raise NotPossible(problems)
     return before
@@ -144,14 +151,17 @@ def _finish(
     warnings: list[LayoutWarning],
 ) -> Layout:
     foreign = host.foreign_tokens
-    arguments = _arguments(plan, host, reservations, warnings)
+    pages = wanted_pages(plan, host)
+    arguments = _arguments(plan, host, reservations, pages, warnings)
     arguments = settle_hmat(plan, host, reservations, arguments, warnings)
     after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
     _check_prediction(after, reservations)
     check_regions(host, [*foreign, *arguments], after, reservations)
-    total, by_node = _accounts(host, before, after, devices)
+    optimised = pages and check_pages(plan, host, pages, [*foreign, *arguments], after)
+    total, by_node = _accounts(host, before, after, devices, pages if optimised else ())
     warnings += check_system_ram(host, devices)
-    warnings += check_kernels_share(host, total, (before, after), nodes, reservations)
+    huge = sum(each.size for each in pages)
+    warnings += check_kernels_share(host, total, (before, after), nodes, reservations, huge)
     shared = sections_with_pages(ram_of(after)).intersect(r.range for r in reservations).size
     if shared:
         warnings.append(
@@ -171,6 +181,8 @@ def _finish(
         memory=total,
         memory_nodes=by_node,
         warnings=tuple(warnings),
+        hugepages=pages,
+        mounts=wanted_mounts(plan, pages),
     )
     check_length(host, layout)
     return layout
@@ -184,12 +196,17 @@ def _in_order(data: Any) -> Any:
 
 
 def _arguments(
-    plan: Plan, host: Host, reservations: Sequence[Reservation], warnings: list[LayoutWarning]
+    plan: Plan,
+    host: Host,
+    reservations: Sequence[Reservation],
+    pages: Sequence[HugePages],
+    warnings: list[LayoutWarning],
 ) -> list[str]:
     foreign = host.foreign_tokens
     arguments: list[str] = []
     for reservation in sorted(reservations, key=lambda r: r.start):
         arguments += MECHANISMS[reservation.mechanism].arguments([reservation])
+    arguments += page_arguments(plan, host, pages, warnings)
     for name in sorted({r.mechanism for r in reservations}):
         arguments += MECHANISMS[name].host_arguments()
     ranges = [r.range for r in reservations]
@@ -204,7 +221,7 @@ def _arguments(
                 "reservation; remove some memmap= arguments or set policy.kaslr: allow-disable",
             )
         arguments = [a for a in arguments if a != GUARD] + ["nokaslr"]
-    if host.firmware_boot == "efi" and not has(host.kernel, "efi-stub-minds-memmap"):
+    if ranges and host.firmware_boot == "efi" and not has(host.kernel, "efi-stub-minds-memmap"):
         if plan.policy.kaslr == "allow-disable":
             arguments = [a for a in arguments if a not in (GUARD, "nokaslr")] + ["nokaslr"]
         else:
@@ -239,8 +256,13 @@ def _check_prediction(after: Sequence[MapEntry], reservations: Sequence[Reservat
 
 
 def _accounts(
-    host: Host, before: Sequence[MapEntry], after: Sequence[MapEntry], devices: Sequence[Device]
+    host: Host,
+    before: Sequence[MapEntry],
+    after: Sequence[MapEntry],
+    devices: Sequence[Device],
+    optimised: Sequence[HugePages],
 ) -> tuple[Memory, dict[int, Memory]]:
+    """``optimised`` are the huge pages whose struct pages are given back."""
     ram_before, ram_after = ram_of(before), ram_of(after)
     boot_after = sections_with_pages(ram_after)
     deduplicated = has(host.kernel, "dax-deduplicated")
@@ -253,6 +275,13 @@ def _accounts(
         else:
             cost = dax_struct_pages(device.extents, device.align, boot_after, deduplicated)
         pages_after[device.node] = pages_after.get(device.node, 0) + cost
+        mapped += cost
+    for node in sorted({each.node for each in optimised}):
+        counts = {each.page_size: 0 for each in optimised}
+        for each in optimised:
+            counts[each.page_size] += each.count if each.node == node else 0
+        cost = hugetlb_cost(counts, host.kernel, optimised=True).struct_pages
+        pages_after[node] = pages_after.get(node, 0) + cost
         mapped += cost
     by_node = {}
     for node in host.nodes:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._arguments import is_memory_argument, iterate
+from .._arguments import is_memory_argument, iterate, same_name
 from .._errors import NotPossible, Problem
 from .._host.model import ForeignArgument, Host, MapEntry
 from .._layout import Reservation
+from .._mechanisms import hugetlb
 from .._model.e820 import apply_arguments
 from .._model.sections import ram_of
 from .._ranges import RangeSet
@@ -66,6 +67,20 @@ def numa_problems(host: Host) -> list[Problem]:
         )
         for argument in iterate(host.foreign_tokens)
         if argument.name == "numa" and (argument.value or "").startswith(("off", "noacpi", "fake="))
+    ]
+
+
+def hugepage_problems(host: Host) -> list[Problem]:
+    """Arguments of others that would make other huge pages, or change how ours are made."""
+    return [
+        Problem(
+            "",
+            "foreign-hugepages",
+            f"{argument.text} ({_where(argument.text, host.foreign)}) is not Carveout's: beside it the kernel does not "
+            "make the huge pages that the plan asks for; remove it, and have the plan make those pages too",
+        )
+        for argument in iterate(host.foreign_tokens)
+        if any(same_name(argument.name, name) for name in hugetlb.CONFLICTING)
     ]
 
 

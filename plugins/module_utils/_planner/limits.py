@@ -31,12 +31,14 @@ def check_kernels_share(
     maps: tuple[Sequence[MapEntry], Sequence[MapEntry]],
     nodes: Sequence[NodePlan],
     taken: Sequence[Reservation],
+    huge: int,
 ) -> list[LayoutWarning]:
     """Raises :class:`NotPossible` where the kernel is left with less than it needs to come up.
 
     That is :data:`MINIMUM_KERNEL` (its image, the initrd and first services), its struct pages, and
     what others' ``crashkernel=`` takes of it, which has to find its room as without our arguments.
-    ``maps`` are the kernel's without and with them.
+    ``maps`` are the kernel's without and with them, ``huge`` the bytes of huge pages, which are of its RAM but of
+    no use to it.
     """
     before = after = CrashkernelResult()
     if any("crashkernel=" in token for token in host.foreign_tokens):
@@ -50,12 +52,13 @@ def check_kernels_share(
             f"{after.warnings[0].message}. Keep {format_size(wanted)} more in one piece for the kernel, or make "
             f"crashkernel= smaller{_nearest(wanted, nodes, taken)}",
         )
-    left = total.kernel_after - total.struct_pages_after - got
+    left = total.kernel_after - total.struct_pages_after - got - huge
     if left < MINIMUM_KERNEL:
         # More RAM brings its own struct pages (a 64th), in whole sections.
         missing = MINIMUM_KERNEL - left
         missing = align_up(missing + missing // 32 + SECTION, SECTION)
         beside = "its struct pages" + (f" and the {format_size(got)} of crashkernel=" if got else "")
+        beside += f" and {format_size(huge)} of huge pages" if huge else ""
         raise NotPossible.of(
             "kernel.memory",
             "kernel-left-with-too-little",

@@ -99,8 +99,8 @@ def _nearest(node: NodePlan, sizes: Mapping[str, int]) -> str:
             )
         )
     needed = sum(_one_page(d).size or 0 for d in node.demands)
-    keep = align_down(node.usable - needed, MIB)
-    if 0 <= keep < node.keep and _fits(node, node.demands, node.usable - keep):
+    keep = align_down(node.usable - node.huge - needed, MIB)
+    if 0 <= keep < node.keep and _fits(node, node.demands, node.usable - node.huge - keep):
         ways.append(f"{node.keep_path}: {format_size(keep)}")
     ways += _smaller_align(node)
     return "nearest that fits: " + ", or ".join(ways) if ways else "no size of it fits"
@@ -153,6 +153,8 @@ def _account(node: NodePlan, align: int, others: Sequence[Demand]) -> str:
     ]
     if low:
         parts.append(f"{approximate_size(low)} below 4 GiB")
+    if node.huge:
+        parts.append(f"{format_size(node.huge)} for huge pages")
     if node.avoided:
         parts.append(f"{approximate_size(node.avoided)} to be avoided")
     if node.firmware:

@@ -15,6 +15,7 @@ from .._host.model import Host
 from .._mechanisms import MECHANISMS
 from .._ranges import RangeSet
 from .._units import GIB, SECTION, align_down, align_up, approximate_size, format_size
+from .hugepages import size_on, wanted_pages
 from .place import Demand
 from .plan import REST, Amount, Percent, Plan, PoolPlan
 
@@ -28,7 +29,7 @@ class NodePlan:
 
     ``avoided`` are bytes above 4 GiB that the plan wants avoided, ``firmware`` those between the
     node's first and last usable byte there that are no RAM. ``keep_path`` is where the plan says
-    ``keep``.
+    ``keep``. ``huge`` are bytes of huge pages, which the kernel makes of what no pool here takes.
     """
 
     node: int
@@ -40,10 +41,11 @@ class NodePlan:
     avoided: int
     firmware: int
     keep_path: str
+    huge: int = 0
 
     @property
     def budget(self) -> int:
-        return self.usable - self.keep
+        return self.usable - self.keep - self.huge
 
     def path(self, pool: str) -> str:
         return f"{self.pools[pool].path}.nodes.{self.node}"
@@ -60,7 +62,7 @@ class NodePlan:
 
 
 def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
-    """Translate the plan for each node that a pool names.
+    """Translate the plan for each node that a pool names. Pools of huge pages take no range and have no demand.
 
     Raises :class:`NotPossible` for nodes that do not exist and shares that a node does not have.
     """
@@ -68,10 +70,13 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
     if problems:
         raise NotPossible(problems)
     result = []
+    huge_pages = wanted_pages(plan, host)
     for node in sorted({node for pool in plan.pools for node in pool.nodes}):
         usable = host.node_usable(node)
         # A mapping of the plan has no order that means anything: nothing may depend on it.
         pools = {p.name: p for p in sorted(plan.pools, key=lambda p: p.name) if node in p.nodes}
+        pools = {name: pool for name, pool in pools.items() if pool.mechanism in MECHANISMS}
+        huge = size_on(huge_pages, node)
         keep = _bytes_to_keep(plan.keep_for_kernel(node), usable.size)
         path = f"kernel.memory.{node}" if node in plan.kernel_memory else "kernel.memory"
         if keep > usable.size:
@@ -82,6 +87,17 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
                     f"node {node} has {approximate_size(usable.size)} of usable RAM, "
                     f"{approximate_size(keep - usable.size)} less than the {format_size(keep)} to be kept for the "
                     "kernel",
+                )
+            )
+        elif keep + huge > usable.size:
+            pool_of = next(each.pool for each in huge_pages if each.node == node)
+            problems.append(
+                Problem(
+                    f"pools.{pool_of}.nodes.{node}",
+                    "does-not-fit",
+                    f"node {node} has {approximate_size(usable.size)} of usable RAM; {format_size(huge)} of huge pages "
+                    f"beside the {format_size(keep)} to be kept for the kernel are "
+                    f"{approximate_size(keep + huge - usable.size)} too much",
                 )
             )
         rests = [name for name, pool in pools.items() if pool.nodes[node] == REST]
@@ -116,6 +132,7 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
                 high.size - free.size,
                 _span(high) - high.size,
                 path,
+                huge,
             )
         )
     if problems:

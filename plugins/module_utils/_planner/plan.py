@@ -12,41 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
-from .._errors import InvalidInput, Problem
-from .._layout import ACCOUNT, DEVDAX, MODE, NAME
+from .._errors import InvalidInput
+from .._layout import DEVDAX
 from .._ranges import Range
-from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size, parse_size
+from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size
+from .hugetlb_plan import HUGETLB, MountPlan, check_keys, check_places, hugetlb_options
+from .reading import REST as REST
+from .reading import Amount as Amount
+from .reading import Percent as Percent
+from .reading import Reader
 from .use import check_pool_use, read_units, read_use
 
-REST = "rest"
-MECHANISMS = ("dax", "reserved")
+MECHANISMS = ("dax", "reserved", "hugetlb")
 #: Mechanisms of the plan language that this version does not carry out.
-LATER_MECHANISMS = ("dmemfs", "pmem", "hugetlb", "auto")
+LATER_MECHANISMS = ("dmemfs", "pmem", "auto")
 #: Page sizes that device-DAX can map with on x86_64 (drivers/dax/bus.c, dax_align_valid).
 DAX_ALIGNS = (4 * KIB, 2 * MIB, GIB)
 DEFAULT_ALIGN = 2 * MIB
 #: No range of a DAX device is smaller or less aligned than this (drivers/dax/bus.c, alloc_is_aligned).
 DAX_UNIT = 2 * MIB
 _MAX_DEPTH = 20
-
-
-@dataclass(frozen=True)
-class Percent:
-    """A share in millionths, so that ``12.5%`` stays exact."""
-
-    millionths: int
-
-    def of(self, size: int) -> int:
-        return size * self.millionths // 100_000_000
-
-    def __str__(self) -> str:
-        return f"{self.millionths / 1_000_000:g}%"
-
-
-#: Bytes, a share, or ``rest``.
-Amount = Union[int, Percent, str]
 
 
 @dataclass(frozen=True)
@@ -75,6 +62,9 @@ class PoolPlan:
     nodes: Mapping[int, Amount]
     aligns: Mapping[int, int]
     devices: tuple[DevicePlan, ...]
+    #: Of 'hugetlb' only: ``aligns`` are the page size there.
+    mounts: tuple[MountPlan, ...] = ()
+    optimize_vmemmap: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,60 +115,16 @@ def normalise_keys(data: Any, path: str = "", depth: int = 0) -> Any:
     return data
 
 
-class _Reader:
-    """Collects every problem instead of stopping at the first."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def fail(self, path: str, code: str, message: str) -> None:
-        self.problems.append(Problem(path, code, message))
-
-    def amount(self, value: Any, path: str) -> Amount:
-        if value == REST:
-            return REST
-        if isinstance(value, str) and value.strip().endswith("%"):
-            return self.percent(value.strip(), path)
-        return self.size(value, path)
-
-    def percent(self, text: str, path: str) -> Percent:
-        try:
-            whole, _, fraction = text[:-1].strip().partition(".")
-            if not whole.isdecimal() or len(fraction) > 6 or (fraction and not fraction.isdecimal()):
-                raise ValueError
-            share = Percent(int(whole) * 1_000_000 + int(fraction.ljust(6, "0")))
-        except ValueError:
-            self.fail(path, "size-invalid", f"{text!r} is not a share; write for example 5% or 12.5%")
-            return Percent(0)
-        if not 0 < share.millionths <= 100_000_000:
-            self.fail(path, "size-invalid", f"{text!r} is not between 0% and 100%")
-        return share
-
-    def size(self, value: Any, path: str) -> int:
-        try:
-            return parse_size(value)
-        except ValueError as error:
-            self.fail(path, "size-invalid", str(error))
-            # stands for it, so that one mistake gives one message
-            return GIB
-
-    def node(self, key: Any, path: str) -> int:
-        text = str(key)
-        if not (text.isascii() and text.isdecimal()) or (len(text) > 1 and text[0] == "0") or len(text) > 4:
-            self.fail(path, "node-invalid", f"{text!r} is not a node number")
-            return 0
-        return int(text)
-
-
 def read_plan(data: Mapping[str, Any]) -> Plan:
     """Read a plan whose shape was checked and whose keys are normalised.
 
     Raises :class:`InvalidInput` with every problem that can be seen without a host.
     """
-    reader = _Reader()
+    reader = Reader()
     kernel_memory = _kernel_memory(reader, data["kernel"]["memory"])
     pools = tuple(_pool(reader, name, pool) for name, pool in data["pools"].items())
     _unique_devices(reader, pools)
+    check_places(reader, [mount for pool in pools for mount in pool.mounts])
     avoid = []
     for index, entry in enumerate(data.get("avoid", [])):
         path = f"avoid[{index}]"
@@ -210,7 +156,7 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
     )
 
 
-def _kernel_memory(reader: _Reader, value: Any) -> dict[int, Amount]:
+def _kernel_memory(reader: Reader, value: Any) -> dict[int, Amount]:
     if not isinstance(value, Mapping):
         return {-1: _kernel_amount(reader, value, "kernel.memory")}
     result: dict[int, Amount] = {}
@@ -220,7 +166,7 @@ def _kernel_memory(reader: _Reader, value: Any) -> dict[int, Amount]:
     return result
 
 
-def _kernel_amount(reader: _Reader, value: Any, path: str) -> Amount:
+def _kernel_amount(reader: Reader, value: Any, path: str) -> Amount:
     amount = reader.amount(value, path)
     if amount == REST:
         reader.fail(path, "size-invalid", "the kernel's share is a size or a percentage; 'rest' is for pools")
@@ -228,19 +174,24 @@ def _kernel_amount(reader: _Reader, value: Any, path: str) -> Amount:
     return amount
 
 
-def _pool(reader: _Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
+def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
     path = f"pools.{name}"
-    _check_name(reader, name, path)
+    reader.name(name, path)
     mechanism = pool["mechanism"]
     if mechanism in LATER_MECHANISMS:
         reader.fail(
             f"{path}.mechanism",
             "mechanism-unavailable",
-            f"{mechanism!r} comes with a later version of Carveout; available are {' and '.join(MECHANISMS)}",
+            f"{mechanism!r} comes with a later version of Carveout; available are {', '.join(MECHANISMS)}",
         )
     nodes: dict[int, Amount] = {}
     for key, value in pool["nodes"].items():
         nodes[reader.node(key, f"{path}.nodes.{key}")] = reader.amount(value, f"{path}.nodes.{key}")
+    check_keys(reader, pool, path)
+    if mechanism == HUGETLB:
+        huge = hugetlb_options(reader, pool, nodes, path)
+        pages = dict.fromkeys(nodes, huge.page_size)
+        return PoolPlan(path, name, mechanism, nodes, pages, (), huge.mounts, huge.optimize_vmemmap)
     aligns = _aligns(reader, pool.get("align", DEFAULT_ALIGN), nodes, f"{path}.align")
     for node, amount in nodes.items():
         if isinstance(amount, int):
@@ -260,7 +211,7 @@ def _pool(reader: _Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
     return PoolPlan(path, name, mechanism, nodes, aligns, devices)
 
 
-def _aligns(reader: _Reader, value: Any, nodes: Mapping[int, Amount], path: str) -> dict[int, int]:
+def _aligns(reader: Reader, value: Any, nodes: Mapping[int, Amount], path: str) -> dict[int, int]:
     if not isinstance(value, Mapping):
         align = _align(reader, value, path)
         return dict.fromkeys(nodes, align)
@@ -273,7 +224,7 @@ def _aligns(reader: _Reader, value: Any, nodes: Mapping[int, Amount], path: str)
     return {node: given.get(node, DEFAULT_ALIGN) for node in nodes}
 
 
-def _align(reader: _Reader, value: Any, path: str) -> int:
+def _align(reader: Reader, value: Any, path: str) -> int:
     align = reader.size(value, path)
     if align not in DAX_ALIGNS:
         reader.fail(path, "align-invalid", f"{value!r} is not a page size; use 4KiB, 2MiB or 1GiB")
@@ -282,7 +233,7 @@ def _align(reader: _Reader, value: Any, path: str) -> int:
 
 
 def _device(
-    reader: _Reader,
+    reader: Reader,
     device: Mapping[str, Any],
     path: str,
     nodes: Mapping[int, Amount],
@@ -290,7 +241,7 @@ def _device(
     pool: Mapping[str, Any],
 ) -> DevicePlan:
     name = device["name"]
-    _check_name(reader, name, f"{path}.name")
+    reader.name(name, f"{path}.name")
     node = device.get("node", next(iter(nodes)) if len(nodes) == 1 else None)
     if node is None:
         known = " or ".join(str(n) for n in nodes)
@@ -318,25 +269,16 @@ def _device(
         size = reader.amount(device["size"], f"{path}.size")
         if isinstance(size, int):
             _check_multiple(reader, size, align, DAX_UNIT, f"{path}.size", "the device's align")
-    for key in ("owner", "group"):
-        if not ACCOUNT.fullmatch(str(device.get(key, "root"))):
-            reader.fail(f"{path}.{key}", "name-invalid", f"{device[key]!r} is not an account name")
-    mode = device.get("mode", "0600")
-    if not isinstance(mode, str) or not MODE.fullmatch(mode):
-        reader.fail(
-            f"{path}.mode",
-            "mode-invalid",
-            f'{mode!r} is not a mode; write four octal digits in quotes: "0660"',
-        )
+    owner, group, mode = reader.access(device, path, "0600")
     return DevicePlan(
         path, name, node, align, size, extents,
-        device.get("owner", "root"), device.get("group", "root"), mode,
+        owner, group, mode,
         read_units(reader.fail, device.get("unit", []), mode, f"{path}.unit"),
         *read_use(reader.fail, device, pool, path),
     )  # fmt: skip
 
 
-def _extents(reader: _Reader, items: list[Mapping[str, Any]], align: int, path: str) -> tuple[Range, ...]:
+def _extents(reader: Reader, items: list[Mapping[str, Any]], align: int, path: str) -> tuple[Range, ...]:
     result: list[Range] = []
     for index, item in enumerate(items):
         here = f"{path}.extents[{index}]"
@@ -352,7 +294,7 @@ def _extents(reader: _Reader, items: list[Mapping[str, Any]], align: int, path: 
 
 
 def _check_multiple(
-    reader: _Reader, value: int, align: int, unit: int, path: str, what: str, zero: bool = False
+    reader: Reader, value: int, align: int, unit: int, path: str, what: str, zero: bool = False
 ) -> None:
     """``unit`` is the least that the mechanism takes, whatever the align."""
     if unit > align:
@@ -369,16 +311,7 @@ def _check_multiple(
         )
 
 
-def _check_name(reader: _Reader, name: Any, path: str) -> None:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        reader.fail(
-            path,
-            "name-invalid",
-            f"{name!r} is not allowed as a name: letters, digits, '_', '-' and '.', a letter first, at most 63",
-        )
-
-
-def _unique_devices(reader: _Reader, pools: tuple[PoolPlan, ...]) -> None:
+def _unique_devices(reader: Reader, pools: tuple[PoolPlan, ...]) -> None:
     seen: dict[str, str] = {}
     for pool in pools:
         for device in pool.devices:

@@ -11,20 +11,25 @@ import json
 from collections.abc import Sequence
 
 from .._arguments import parse
+from .._errors import NotPossible
 from .._host.model import Host, MapEntry
 from .._layout import Device, Layout
 from .._mechanisms import MECHANISMS
 from .._mechanisms.dax import IGNORE_HMAT
+from .._mechanisms.hugetlb import OPTIMISE
 from .._model.e820 import apply_arguments
 from .._model.kaslr import placement
 from .._model.sections import ram_of
 from .._ranges import Range, RangeSet
+from .hugepages import check_pages, wanted_mounts, wanted_pages
 from .nodes import NodePlan
 from .plan import DevicePlan, Plan
 from .regions import region_problems
 
 #: Names of all arguments that layouts of this and earlier versions hold.
-_OWN_ARGUMENTS = frozenset({"memmap", "dax_hmem.region_idle", "nokaslr", "numa"})
+_OWN_ARGUMENTS = frozenset(
+    {"memmap", "dax_hmem.region_idle", "nokaslr", "numa", "hugepagesz", "hugepages", "hugetlb_free_vmemmap"}
+)
 
 
 def still_satisfies(
@@ -39,7 +44,7 @@ def still_satisfies(
     """
     if json.dumps(layout.plan, sort_keys=True) != json.dumps(plan.source, sort_keys=True):
         return False
-    if not _answers(layout, plan, nodes):
+    if not _answers(layout, plan, nodes) or not _same_pages(layout, plan, host):
         return False
     for node in nodes:
         ranges = [r.range for r in layout.reservations if r.node == node.node]
@@ -58,6 +63,24 @@ def still_satisfies(
         any(e.type == MECHANISMS[r.mechanism].TYPE and Range(e.start, e.end).contains(r.range) for e in after)
         for r in layout.reservations
     )
+
+
+def _same_pages(layout: Layout, plan: Plan, host: Host) -> bool:
+    """Whether the huge pages and mounts are the plan's, and the kernel still makes them by the layout's arguments."""
+    pages = wanted_pages(plan, host)
+    if layout.hugepages != pages or layout.mounts != wanted_mounts(plan, pages):
+        return False
+    asked = [a for a in layout.arguments if parse(a).name.startswith("huge")]
+    if not pages:
+        return not asked
+    if (OPTIMISE in asked) != any(pool.optimize_vmemmap for pool in plan.pools):
+        return False
+    tokens = [*host.foreign_tokens, *layout.arguments]
+    try:
+        check_pages(plan, host, pages, tokens, apply_arguments(host.firmware_map, tokens).entries)
+    except NotPossible:
+        return False
+    return True
 
 
 def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan]) -> bool:

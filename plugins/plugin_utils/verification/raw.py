@@ -36,13 +36,17 @@ class DeviceFile(NamedTuple):
 
 
 class Raw(NamedTuple):
-    """``mem_total`` is in KiB; ``files`` are by device name; ``noted`` is the layout that the host says it has."""
+    """``mem_total`` and ``hugetlb`` are in KiB; ``files`` are by device name.
+
+    ``noted`` is the layout that the host says it has.
+    """
 
     cmdline: str
     iomem: tuple[Resource, ...]
     mem_total: int
     files: dict[str, DeviceFile]
     noted: str = ""
+    hugetlb: int = 0
 
 
 def raw_command(names: Sequence[str]) -> str:
@@ -66,9 +70,12 @@ def parse_raw(text: str) -> Raw:
         first, _, last = addresses.partition("-")
         resources.append(Resource(int(first or "0", 16), int(last or "0", 16), name))
     total = re.search(r"^MemTotal: +(\d+) kB$", texts.get("/proc/meminfo", ""), re.MULTILINE)
+    huge = re.search(r"^Hugetlb: +(\d+) kB$", texts.get("/proc/meminfo", ""), re.MULTILINE)
     files = {}
     for entry in texts.get("device files", "").splitlines():
         words = [*entry.split("|"), "", "", "", "", ""]
         files[words[0]] = DeviceFile(*words[1:6])
     cmdline, noted = (texts.get(name, "").strip() for name in ("/proc/cmdline", _NOTED))
-    return Raw(cmdline, tuple(resources), int(total[1]) if total else 0, files, noted)
+    return Raw(
+        cmdline, tuple(resources), int(total[1]) if total else 0, files, noted, int(huge[1]) if huge else 0
+    )

@@ -86,6 +86,17 @@ def check_total(layout: Layout, raw: Raw) -> list[str]:
     ]
 
 
+def check_huge_pages(layout: Layout, raw: Raw) -> list[str]:
+    """All huge pages of the host together (Hugetlb of /proc/meminfo) are no fewer than the plan's."""
+    wanted = sum(pages.size for pages in layout.hugepages)
+    if raw.hugetlb << 10 >= wanted:
+        return []
+    return [
+        f"pools.{layout.hugepages[0].pool}: raw /proc/meminfo has {raw.hugetlb >> 10} MiB of huge pages (Hugetlb), the "
+        f"plan says {wanted // _MIB} MiB"
+    ]
+
+
 def _given_back(layout: Layout, resource: Resource, *, online: bool = False) -> bool:
     """RAM of the driver kmem in a device that the plan gives to the kernel (and has onlined)."""
     return resource.name == f"{_RAM} (kmem)" and any(

@@ -12,6 +12,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.verification.colle
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw_checks import (
     check_command_line,
     check_device_files,
+    check_huge_pages,
     check_memory_map,
     check_total,
 )
@@ -44,6 +45,12 @@ def test_raw_memory_map(carveout_evidence: Evidence) -> None:
 
 def test_raw_total(carveout_evidence: Evidence) -> None:
     _fail_on(check_total(carveout_evidence.layout, carveout_evidence.raw))
+
+
+def test_raw_huge_pages(carveout_evidence: Evidence) -> None:
+    if not carveout_evidence.layout.hugepages:
+        pytest.skip("the layout has no huge pages")
+    _fail_on(check_huge_pages(carveout_evidence.layout, carveout_evidence.raw))
 
 
 def test_raw_device_files(carveout_evidence: Evidence) -> None:

@@ -56,14 +56,18 @@ class RangeSet:
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         merged: list[Range] = []
-        for start, end in sorted(ranges):
+        last = 0
+        for part in sorted(ranges):
+            start, end = part
             if end <= start:
                 continue
-            if merged and start <= merged[-1].end:
-                if end > merged[-1].end:
-                    merged[-1] = Range(merged[-1].start, end)
+            if merged and start <= last:
+                if end > last:
+                    merged[-1] = Range(merged[-1][0], end)
+                    last = end
             else:
-                merged.append(Range(start, end))
+                merged.append(part if isinstance(part, Range) else Range(start, end))
+                last = end
         self._ranges: tuple[Range, ...] = tuple(merged)
 
     @classmethod
@@ -171,11 +175,13 @@ class RangeSet:
         start, end = wanted
         if end <= start:
             return True
-        return any(first <= start and end <= last for first, last in self._ranges)
+        index = _first_past(self._ranges, start)
+        return index < len(self._ranges) and self._ranges[index][0] <= start and end <= self._ranges[index][1]
 
     def overlaps(self, wanted: Range) -> bool:
         start, end = wanted
-        return any(start < last and first < end and start < end for first, last in self._ranges)
+        index = _first_past(self._ranges, start)
+        return start < end and index < len(self._ranges) and self._ranges[index][0] < end
 
 
 def whole_blocks(ranges: Iterable[Range], block: int) -> list[Range]:

@@ -59,11 +59,10 @@ class Table:
 
     def __init__(self, entries: Iterable[MapEntry], limit: int = MAX_ENTRIES) -> None:
         self._limit = limit
-        self._entries: list[_Entry] = []
+        self._entries = [_Entry(start, end - start, kind & 0xFFFFFFFF) for start, end, kind in entries]
         #: Whether an entry was dropped because the table was full.
-        self.overflowed = False
-        for entry in entries:
-            self.add(entry.start, entry.end - entry.start, entry.type)
+        self.overflowed = len(self._entries) > limit
+        del self._entries[limit:]
 
     def clear(self) -> None:
         self._entries.clear()
@@ -170,7 +169,7 @@ class Table:
         return True
 
     def entries(self) -> tuple[MapEntry, ...]:
-        return tuple(MapEntry(e.addr, e.addr + e.size, e.type) for e in self._entries)
+        return tuple([MapEntry(e.addr, e.addr + e.size, e.type) for e in self._entries])
 
 
 def _merged_disjoint(entries: Iterable[_Entry]) -> list[_Entry] | None:

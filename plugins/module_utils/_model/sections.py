@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from .._host.model import RAM, MapEntry, NodeRange
 from .._ranges import Range, RangeSet
-from .._units import GIB, MIB, PAGE, SECTION, STRUCT_PAGE, align_down, align_up
+from .._units import GIB, MIB, PAGE, SECTION, STRUCT_PAGE
 
 #: vmemmap pages that stay of a compound page of device-DAX: its head's and one of its tails'.
 KEPT_PER_COMPOUND = 2
@@ -45,16 +45,17 @@ def boot_struct_pages_by_node(ram: RangeSet, spans: Sequence[NodeRange]) -> dict
     move to the higher node, which then pays 2 MiB more than before.
     """
     pieces = sorted(
-        (part.start, part.end, span.node)
-        for span in spans
-        for part in ram.intersect([(span.start, span.end)])
+        [(start, end, node) for node, first, last in spans for start, end in ram.intersect([(first, last)])]
     )
     result: dict[int, int] = {}
-    counted = 0
+    counted = 0  # sections
     for start, end, node in pieces:
-        first = max(counted, align_down(start, SECTION))
-        counted = max(counted, align_up(end, SECTION))
-        result[node] = result.get(node, 0) + max(0, counted - first) // SECTION * SECTION_COST
+        first, last = max(counted, start // SECTION), -(-end // SECTION)
+        if last > first:
+            result[node] = result.get(node, 0) + (last - first) * SECTION_COST
+            counted = last
+        else:
+            result.setdefault(node, 0)
     return result
 
 

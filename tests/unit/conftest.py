@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A busy machine is no failure; what has to be quick is measured by tests of its own.
+# A busy machine is no failure; what has to be quick is measured by `make bench`.
 settings.register_profile("carveout", deadline=None)
 settings.load_profile("carveout")
 

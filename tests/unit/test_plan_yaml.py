@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -81,11 +80,9 @@ def test_a_billion_laughs_are_cut_short() -> None:
     text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     for n in range(9):
         text += f"a{n + 1}: &a{n + 1} [" + ", ".join([f"*a{n}"] * 10) + "]\n"
-    started = time.monotonic()
     (problem,) = refused(text).problems
     assert problem.code == "yaml-too-large"
     assert "more than 10000 values" in problem.message
-    assert time.monotonic() - started < 5
 
 
 def test_what_is_read() -> None:

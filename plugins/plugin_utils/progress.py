@@ -37,7 +37,7 @@ def with_progress(items: Iterable[_T], total: int, what: str, stream: TextIO | N
 
 
 def line(what: str, count: int, total: int, seconds: float) -> str:
-    """``planning [######......] 512/1024 hosts, 800/s, 1 s left``"""
+    """``planning [######......] 512/1024 hosts, 800/s, 0:01 left``"""
     filled = _BAR * count // total
     rate = count / seconds
     left = round((total - count) / rate)

@@ -39,7 +39,10 @@ ONLINE = ("movable", "kernel", "no")
 
 @dataclass(frozen=True)
 class Reservation:
-    """One physical range on one node that a pool takes; ``align`` is what its devices need."""
+    """One physical range on one node that a pool takes; ``align`` is what its devices need.
+
+    ``existing``: the kernel has a DAX region there without our arguments.
+    """
 
     pool: str
     mechanism: str
@@ -47,6 +50,7 @@ class Reservation:
     start: int
     end: int
     align: int
+    existing: bool = False
 
     @property
     def range(self) -> Range:
@@ -155,6 +159,7 @@ class Layout:
                 {
                     "pool": r.pool, "mechanism": r.mechanism, "node": r.node,
                     "start": r.start, "end": r.end, "align": r.align,
+                    **({"existing": True} if r.existing else {}),
                 }
                 for r in self.reservations
             ],
@@ -284,6 +289,13 @@ def _use(device: Any) -> tuple[str, str]:
     return SYSTEM_RAM, str(device["online"])
 
 
+def _existing(reservation: Any) -> bool:
+    """A layout says nothing of it where it is carved out."""
+    if reservation.get("existing", True) is not True:
+        raise ValueError("existing is not true")
+    return "existing" in reservation
+
+
 def _range(pair: Any) -> Range:
     start, end = pair
     if _number(start) >= _number(end):
@@ -329,6 +341,7 @@ def _read(data: Any) -> Layout:
             Reservation(
                 _text(r["pool"], NAME), _text(r["mechanism"], _WORD), _number(r["node"]),
                 _range((r["start"], r["end"])).start, _number(r["end"]), _align(r["align"]),
+                _existing(r),
             )
             for r in data["reservations"]
         ),

@@ -185,7 +185,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._system import Rea
 
 def present(system: System, layout: Layout, check_mode: bool) -> dict[str, object]:
     """Make the devices of the layout, or tell what would be made."""
-    if layout.arguments and not carried(system, layout):
+    if (layout.arguments or layout.devices) and not carried(system, layout):
         if not check_mode:
             booted = booted_layout_id(system)
             now = f"for the layout {booted}" if booted else "for no layout"
@@ -193,7 +193,8 @@ def present(system: System, layout: Layout, check_mode: bool) -> dict[str, objec
                 "",
                 "layout-not-booted",
                 f"this boot is {now}, not for {layout.id}: the devices of a layout can only be made after a "
-                "reboot with its kernel arguments (carveout.memory.kernel_cmdline writes them)",
+                f"reboot {'with its' if layout.arguments else 'without those'} kernel arguments "
+                "(carveout.memory.kernel_cmdline sees to them)",
             )
         outcome = preview_reboot(system, layout)
         before = ""

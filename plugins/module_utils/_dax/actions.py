@@ -279,7 +279,10 @@ def plan_path(reservation: Reservation) -> str:
 
 def _not_ours(layout: Layout, region: DaxRegion) -> list[Problem]:
     """Why a region's memory cannot be used although the kernel has made the region."""
-    path = next(plan_path(r) for r in dax_reservations(layout) if r.range == region.range)
+    home = next(r for r in dax_reservations(layout) if r.range == region.range)
+    if home.existing:
+        return []  # whoever made the region decided what becomes of it at boot; the plan says that it is ours now
+    path = plan_path(home)
     problems = []
     for device in region.devices:
         idle = "dax_hmem.region_idle=1 was not in effect when the region was made; reboot with the layout's"
@@ -310,9 +313,14 @@ def _missing(reservation: Reservation, state: DaxState) -> Problem:
         )
     else:
         others = ", ".join(str(region.range) for region in state.regions)
+        wanted = (
+            "Either what made it is gone (the firmware's settings, arguments of others)"
+            if reservation.existing
+            else "Either the memmap= argument did not take effect"
+        )
         reason = (
             f"there is no region at that place ({'the host has ' + others if others else 'the host has none'}). "
-            "Either the memmap= argument did not take effect, or dax_hmem is not loaded or not built "
+            f"{wanted}, or dax_hmem is not loaded or not built "
             "(CONFIG_DEV_DAX_HMEM), or an ACPI HMAT table keeps the kernel from making it"
         )
     size = format_size(reservation.range.size)

@@ -192,7 +192,7 @@ def _rules_text(system: System, layout: Layout) -> list[str]:
 
 
 def _note_text(system: System, layout: Layout) -> list[str]:
-    if not layout.arguments or current_layout_id(system) == layout.id:
+    if not (layout.arguments or layout.devices) or current_layout_id(system) == layout.id:
         return []
     return [f"write {layout.id} to {CURRENT}"]
 

@@ -12,7 +12,7 @@ import posixpath
 
 from .._arguments import carries, layout_id, split
 from .._errors import CarveoutError, InvalidInput, NotPossible
-from .._host_files import layout_path
+from .._host_files import COMMITTED, layout_path
 from .._layout import LAYOUT_ID, Layout
 from .._system import System
 
@@ -28,7 +28,8 @@ def booted_layout_id(system: System) -> str | None:
 def current_layout_id(system: System) -> str | None:
     """The layout that the host has now.
 
-    That is the one of :data:`CURRENT` where it is stored and this boot has its arguments, else the booted one.
+    That is the one of :data:`CURRENT` where it is stored and this boot has its arguments, else the booted one. A
+    boot for none has the committed layout where that needs no arguments: no command line names such a layout.
     """
     noted = (system.read(CURRENT) or "").strip()
     if LAYOUT_ID.fullmatch(noted):
@@ -37,7 +38,15 @@ def current_layout_id(system: System) -> str | None:
                 return noted
         except CarveoutError:
             pass  # a note that nothing stands behind
-    return booted_layout_id(system)
+    return booted_layout_id(system) or _committed_without_arguments(system)
+
+
+def _committed_without_arguments(system: System) -> str | None:
+    committed = (system.read(COMMITTED) or "").strip()
+    try:
+        return committed if committed and not stored_layout(system, committed).arguments else None
+    except CarveoutError:
+        return None
 
 
 def carried(system: System, layout: Layout) -> bool:

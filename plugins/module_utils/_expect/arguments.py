@@ -131,7 +131,7 @@ def argument_paths(layout: Layout) -> dict[str, str]:
                 paths.setdefault(argument, f"pools.{pages.pool}.{place}")
     for reservation in layout.reservations:
         mechanism = MECHANISMS[reservation.mechanism]
-        for argument in mechanism.arguments([reservation]):
+        for argument in [] if reservation.existing else mechanism.arguments([reservation]):
             paths[argument] = reservation_path(reservation)
         for argument in mechanism.host_arguments():
             paths.setdefault(argument, f"pools.{reservation.pool}.mechanism")

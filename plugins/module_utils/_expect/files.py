@@ -18,8 +18,8 @@ _PATH = "pools"
 
 
 def stored(layout: Layout, host: Host) -> list[Expectation]:
-    """The layout and the boot service; nothing where the layout asks for no arguments."""
-    if not layout.arguments:
+    """The layout and the boot service; nothing where the layout asks for no arguments and no devices."""
+    if not layout.arguments and not layout.devices:
         return []
     there = layout.id in host.layouts
     measured = "stored" if there else "not stored"

@@ -34,8 +34,12 @@ def reservations(layout: Layout, host: Host) -> list[Expectation]:
         touching = [line for line in lines if Range(line[0], line[1]).overlaps(reservation.range)]
         others = [line for line in touching if not (_is_ram(line[2]) and _is_returned(layout, line))]
         kind = MECHANISMS[reservation.mechanism].TYPE
+        # CXL memory has names of its own there, and is no part of the map.
+        mapped = any(
+            Range(e[0], e[1]).overlaps(reservation.range) for e in layout.predicted_map if e[2] == kind
+        )
         hidden = kind == SOFT_RESERVED and has(host.kernel_running, "soft-reserved-not-in-iomem")
-        if not hidden:
+        if mapped and not hidden:
             result.append(_type(reservation, kind, touching))
         result.append(_without(reservation, "kernel memory", _is_ram, others))
         result.append(_without(reservation, "the kernel's image", _is_image, touching))

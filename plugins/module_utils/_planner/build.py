@@ -16,7 +16,7 @@ from .._arguments import iterate
 from .._errors import NotPossible, Problem
 from .._host.model import Host, MapEntry
 from .._layout import SYSTEM_RAM, Device, HugePages, Layout, LayoutWarning, Memory, Reservation
-from .._mechanisms import MECHANISMS, hugetlb
+from .._mechanisms import MECHANISMS, dax, hugetlb
 from .._model.e820 import apply_arguments
 from .._model.kaslr import GUARD, placement
 from .._model.releases import has
@@ -30,6 +30,7 @@ from .._model.sections import (
 from .._model.struct_pages import hugetlb_cost
 from .._ranges import RangeSet
 from .._units import approximate_size, format_size
+from .existing import all_adopted, place_existing, warn_existing
 from .foreign import check_foreign, hugepage_problems, numa_problems
 from .hugepages import check_pages, page_arguments, wanted_mounts, wanted_pages
 from .limits import check_kernels_share, check_length
@@ -49,16 +50,19 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
     """
     before = check_host(plan, host)
     nodes = node_plans(plan, host)
-    if previous is not None and not replan and still_satisfies(previous, plan, host, nodes, before):
-        check_foreign(host, before, previous.reservations)
+    existing, devices = place_existing(plan, host, before, previous)
+    if previous is not None and not replan and still_satisfies(previous, plan, host, nodes, before, existing):
+        check_foreign(host, before, [r for r in previous.reservations if not r.existing])
         check_length(host, previous)
         return previous
     results = _place(nodes, host, before, previous, replan)
     reservations = [r for result in results for r in result.reservations]
     check_foreign(host, before, reservations)
-    devices = sorted((d for result in results for d in result.devices), key=lambda d: (d.pool, d.node))
+    devices = sorted(
+        (*devices, *(d for result in results for d in result.devices)), key=lambda d: (d.pool, d.node)
+    )
     warnings = _moves(nodes, results, moved_devices(previous, devices))
-    return _finish(plan, host, before, nodes, reservations, devices, warnings)
+    return _finish(plan, host, before, nodes, [*reservations, *existing], devices, warnings)
 
 
 def _place(
@@ -127,12 +131,13 @@ def check_host(plan: Plan, host: Host) -> tuple[MapEntry, ...]:
         )
     before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
     problems = numa_problems(host)
+    idle = plan.policy.idle_foreign_dax or all_adopted(plan, host, before)
     for pool in plan.pools:
         if pool.mechanism == hugetlb.NAME:
             problems += hugetlb.problems(host, pool.path, pool.optimize_vmemmap)
         else:
             problems += MECHANISMS[pool.mechanism].problems(
-                host, before, f"{pool.path}.mechanism", plan.policy.idle_foreign_dax
+                host, before, f"{pool.path}.mechanism", idle or pool.existing
             )
     if any(pool.mechanism == hugetlb.NAME for pool in plan.pools):
         problems += hugepage_problems(host)
@@ -152,17 +157,21 @@ def _finish(
 ) -> Layout:
     foreign = host.foreign_tokens
     pages = wanted_pages(plan, host)
-    arguments = _arguments(plan, host, reservations, pages, warnings)
+    carved = [r for r in reservations if not r.existing]
+    arguments = _arguments(plan, host, carved, pages, warnings)
+    if len(carved) < len(reservations) and plan.policy.idle_foreign_dax:
+        arguments += [a for a in dax.host_arguments() if a not in arguments]
+    warnings += warn_existing(plan, host, reservations, arguments)
     arguments = settle_hmat(plan, host, reservations, arguments, warnings)
     after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
-    _check_prediction(after, reservations)
+    _check_prediction(after, carved)
     check_regions(host, [*foreign, *arguments], after, reservations)
     optimised = pages and check_pages(plan, host, pages, [*foreign, *arguments], after)
     total, by_node = _accounts(host, before, after, devices, pages if optimised else ())
     warnings += check_system_ram(host, devices)
     huge = sum(each.size for each in pages)
-    warnings += check_kernels_share(host, total, (before, after), nodes, reservations, huge)
-    shared = sections_with_pages(ram_of(after)).intersect(r.range for r in reservations).size
+    warnings += check_kernels_share(host, total, (before, after), nodes, carved, huge)
+    shared = sections_with_pages(ram_of(after)).intersect(r.range for r in carved).size
     if shared:
         warnings.append(
             LayoutWarning(
@@ -284,7 +293,7 @@ def _accounts(
         pages_after[node] = pages_after.get(node, 0) + cost
         mapped += cost
     by_node = {}
-    for node in host.nodes:
+    for node in sorted({*host.nodes, *(device.node for device in devices)}):
         span = host.node_span(node)
         by_node[node] = Memory(
             host.node_usable(node).size,

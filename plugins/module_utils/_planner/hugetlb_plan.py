@@ -20,7 +20,7 @@ HUGETLB = "hugetlb"
 PAGE_SIZES = (2 * MIB, GIB)
 #: Keys of a pool that only some mechanisms have.
 _ONLY_HUGETLB = ("page_size", "mounts", "optimize_vmemmap")
-_NOT_HUGETLB = ("align", "devices", "use", "online")
+_NOT_HUGETLB = ("align", "devices", "use", "online", "existing")
 
 
 @dataclass(frozen=True)

@@ -176,9 +176,9 @@ def _result(node: NodePlan, found: Placement, previous: Layout | None, most: int
         ]
         wanted = [d for d in pool.devices if d.node == node.node]
         if wanted:
-            kept = _earlier_extents(previous, pool.name, node.node)
+            kept = earlier_extents(previous, pool.name, node.node)
             placed = place_devices(pool.path, node.node, ranges, wanted, kept)
-            devices += [_device(wish, pool.name, placed[wish.name]) for wish in wanted]
+            devices += [device_of(wish, pool.name, placed[wish.name]) for wish in wanted]
         before = tuple(
             r.range
             for r in (previous.reservations if previous else ())
@@ -191,14 +191,15 @@ def _result(node: NodePlan, found: Placement, previous: Layout | None, most: int
     )
 
 
-def _device(wish: DevicePlan, pool: str, extents: tuple[Range, ...]) -> Device:
+def device_of(wish: DevicePlan, pool: str, extents: tuple[Range, ...]) -> Device:
+    """The device that answers a wish."""
     return Device(
         wish.name, pool, wish.node, wish.align, extents, wish.path,
         wish.owner, wish.group, wish.mode, wish.units, wish.use, wish.online,
     )  # fmt: skip
 
 
-def _earlier_extents(layout: Layout | None, pool: str, node: int) -> dict[str, tuple[Range, ...]]:
+def earlier_extents(layout: Layout | None, pool: str, node: int) -> dict[str, tuple[Range, ...]]:
     """Where the devices of a pool on a node were, by name."""
     if layout is None:
         return {}

@@ -71,11 +71,11 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
         raise NotPossible(problems)
     result = []
     huge_pages = wanted_pages(plan, host)
-    for node in sorted({node for pool in plan.pools for node in pool.nodes}):
+    for node in sorted({node for pool in plan.pools if not pool.existing for node in pool.nodes}):
         usable = host.node_usable(node)
         # A mapping of the plan has no order that means anything: nothing may depend on it.
         pools = {p.name: p for p in sorted(plan.pools, key=lambda p: p.name) if node in p.nodes}
-        pools = {name: pool for name, pool in pools.items() if pool.mechanism in MECHANISMS}
+        pools = {name: pool for name, pool in pools.items() if takes_ranges(pool)}
         huge = size_on(huge_pages, node)
         keep = _bytes_to_keep(plan.keep_for_kernel(node), usable.size)
         path = f"kernel.memory.{node}" if node in plan.kernel_memory else "kernel.memory"
@@ -140,6 +140,11 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
     return result
 
 
+def takes_ranges(pool: PoolPlan) -> bool:
+    """Whether ranges of the host's RAM are carved out for the pool."""
+    return pool.mechanism in MECHANISMS and not pool.existing
+
+
 def memory_block(host: Host) -> int:
     """The memory blocks in which the kernel takes memory back and gives it away.
 
@@ -159,7 +164,9 @@ def _span(ranges: RangeSet) -> int:
 def _unknown_nodes(plan: Plan, host: Host) -> list[Problem]:
     known = host.nodes
     names = ", ".join(str(node) for node in known) or "none"
-    wanted = [(f"{pool.path}.nodes.{node}", node) for pool in plan.pools for node in pool.nodes]
+    wanted = [
+        (f"{pool.path}.nodes.{node}", node) for pool in plan.pools if not pool.existing for node in pool.nodes
+    ]
     wanted += [(f"kernel.memory.{node}", node) for node in plan.kernel_memory if node >= 0]
     return [
         Problem(path, "node-unknown", f"this host has no node {node} with memory; it has: {names}")

@@ -22,7 +22,7 @@ from .hugetlb_plan import HUGETLB, MountPlan, check_keys, check_places, hugetlb_
 from .reading import REST as REST
 from .reading import Amount as Amount
 from .reading import Percent as Percent
-from .reading import Reader
+from .reading import Reader, check_existing
 from .use import check_pool_use, read_units, read_use
 
 MECHANISMS = ("dax", "reserved", "hugetlb")
@@ -65,6 +65,8 @@ class PoolPlan:
     #: Of 'hugetlb' only: ``aligns`` are the page size there.
     mounts: tuple[MountPlan, ...] = ()
     optimize_vmemmap: bool = False
+    #: Uses the DAX regions that the nodes have already: nothing is carved out.
+    existing: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,9 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
         huge = hugetlb_options(reader, pool, nodes, path)
         pages = dict.fromkeys(nodes, huge.page_size)
         return PoolPlan(path, name, mechanism, nodes, pages, (), huge.mounts, huge.optimize_vmemmap)
+    existing = bool(pool.get("existing", False))
+    if existing:
+        check_existing(reader, mechanism, nodes, path)
     aligns = _aligns(reader, pool.get("align", DEFAULT_ALIGN), nodes, f"{path}.align")
     for node, amount in nodes.items():
         if isinstance(amount, int):
@@ -208,7 +213,7 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
             "a 'reserved' pool is left untouched and has no devices",
         )
     check_pool_use(reader.fail, pool, path)
-    return PoolPlan(path, name, mechanism, nodes, aligns, devices)
+    return PoolPlan(path, name, mechanism, nodes, aligns, devices, existing=existing)
 
 
 def _aligns(reader: Reader, value: Any, nodes: Mapping[int, Amount], path: str) -> dict[int, int]:

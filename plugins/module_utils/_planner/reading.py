@@ -1,6 +1,6 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reading single values of a plan: amounts, sizes, node numbers, names.
+"""Reading single values of a plan: amounts, sizes, node numbers, names, and what is a matter of few lines.
 
 This module util is PRIVATE to the collection.
 """
@@ -100,3 +100,14 @@ class Reader:
                 f'{given!r} is not a mode; write four octal digits in quotes: "0660"',
             )
         return item.get("owner", "root"), item.get("group", "root"), given
+
+
+def check_existing(reader: Reader, mechanism: str, nodes: Mapping[int, Amount], path: str) -> None:
+    """``existing: true`` is for DAX regions, and takes all of a node's."""
+    if mechanism != "dax":
+        text = f"only regions of mechanism 'dax' can be there already; a {mechanism!r} pool is carved out"
+        reader.fail(f"{path}.existing", "key-of-others", text)
+    for node, amount in nodes.items():
+        if amount != REST:
+            text = "the regions that a node has already are used whole: write rest; devices divide them"
+            reader.fail(f"{path}.nodes.{node}", "size-invalid", text)

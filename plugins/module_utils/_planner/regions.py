@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._errors import NotPossible, Problem
-from .._host.model import RAM, Host, MapEntry
+from .._host.model import RAM, SOFT_RESERVED, Host, MapEntry
 from .._layout import LayoutWarning, Reservation
 from .._mechanisms import dax
 from .._model.dax_regions import NO_NODE, dax_regions, hmat_in_effect, ram_buffers
@@ -74,7 +74,11 @@ def region_problems(
     host: Host, tokens: Sequence[str], after: Sequence[MapEntry], reservations: Sequence[Reservation]
 ) -> list[Problem]:
     """What is wrong with the regions of 'dax' reservations, one problem for each pool and node."""
-    wanted = [r for r in reservations if r.mechanism == dax.NAME]
+    soft = RangeSet((e.start, e.end) for e in after if e.type == SOFT_RESERVED)
+    # Regions of CXL memory are not made of the map.
+    wanted = [
+        r for r in reservations if r.mechanism == dax.NAME and not (r.existing and not soft.overlaps(r.range))
+    ]
     if not wanted:
         return []
     predicted = dax_regions(after, host, tokens, host.kernel)

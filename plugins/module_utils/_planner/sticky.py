@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from .._arguments import parse
 from .._errors import NotPossible
 from .._host.model import Host, MapEntry
-from .._layout import Device, Layout
+from .._layout import Device, Layout, Reservation
 from .._mechanisms import MECHANISMS
 from .._mechanisms.dax import IGNORE_HMAT
 from .._mechanisms.hugetlb import OPTIMISE
@@ -33,35 +33,43 @@ _OWN_ARGUMENTS = frozenset(
 
 
 def still_satisfies(
-    layout: Layout, plan: Plan, host: Host, nodes: Sequence[NodePlan], before: Sequence[MapEntry]
+    layout: Layout,
+    plan: Plan,
+    host: Host,
+    nodes: Sequence[NodePlan],
+    before: Sequence[MapEntry],
+    existing: Sequence[Reservation],
 ) -> bool:
     """True where the layout answers this very plan and every reservation still stands on RAM.
 
-    ``before`` is the map without our arguments.
+    ``before`` is the map without our arguments, ``existing`` the reservations of regions that are there in it.
 
     A newer planner that would place better is no reason to leave it; nor is a newer kernel, but where
     it makes other DAX regions of the reservations (with an HMAT).
     """
     if json.dumps(layout.plan, sort_keys=True) != json.dumps(plan.source, sort_keys=True):
         return False
-    if not _answers(layout, plan, nodes) or not _same_pages(layout, plan, host):
+    carved = [r for r in layout.reservations if not r.existing]
+    if {r for r in layout.reservations if r.existing} != set(existing):
+        return False
+    if not _answers(layout, plan, nodes, carved) or not _same_pages(layout, plan, host):
         return False
     for node in nodes:
-        ranges = [r.range for r in layout.reservations if r.node == node.node]
+        ranges = [r.range for r in carved if r.node == node.node]
         if any(not node.free.contains(r) for r in ranges) or sum(r.size for r in ranges) > node.budget:
             return False
     if any(r.mechanism not in MECHANISMS for r in layout.reservations):
         return False
     tokens = [*host.foreign_tokens, *layout.arguments]
     after = apply_arguments(host.firmware_map, tokens).entries
-    ranges = [r.range for r in layout.reservations]
+    ranges = [r.range for r in carved]
     if ram_of(before).subtract(ram_of(after)) != RangeSet(ranges):
         return False
     if region_problems(host, tokens, after, layout.reservations):
         return False
     return not placement(tokens).collisions(ranges) and all(
         any(e.type == MECHANISMS[r.mechanism].TYPE and Range(e.start, e.end).contains(r.range) for e in after)
-        for r in layout.reservations
+        for r in carved
     )
 
 
@@ -83,14 +91,14 @@ def _same_pages(layout: Layout, plan: Plan, host: Host) -> bool:
     return True
 
 
-def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan]) -> bool:
+def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan], carved: Sequence[Reservation]) -> bool:
     """Whether the layout, which comes from the host, is one that this planner could have made of the plan."""
     if any(parse(argument).name not in _OWN_ARGUMENTS for argument in layout.arguments):
         return False
     numa = [argument for argument in layout.arguments if parse(argument).name == "numa"]
     if numa and (set(numa) != {IGNORE_HMAT} or not plan.policy.ignore_hmat):
         return False
-    places = {(r.pool, r.node) for r in layout.reservations}
+    places = {(r.pool, r.node) for r in carved}
     if places != {(demand.pool, node.node) for node in nodes for demand in node.demands}:
         return False
     for node in nodes:

@@ -70,7 +70,7 @@ def type_word(kind: int) -> str:
 
 def map_before(host: Host) -> tuple[MapEntry, ...]:
     """The kernel's map with Carveout's arguments removed."""
-    return apply_arguments(host.firmware_map, host.foreign_tokens).entries
+    return apply_arguments(host.firmware_map, host.foreign_tokens, host.kernel).entries
 
 
 def parts(entries: Iterable[MapEntry], layout: Layout | None) -> list[Part]:

@@ -96,9 +96,9 @@ def _check_sizes(host: Host, plan: Plan, layout: Layout) -> None:
 
 def _check_prediction(host: Host, layout: Layout) -> None:
     """In the reservations exactly their type, everywhere else what was there before."""
-    before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
+    before = apply_arguments(host.firmware_map, host.foreign_tokens, host.kernel).entries
     tokens = [*host.foreign_tokens, *layout.kernel_arguments]
-    after = apply_arguments(host.firmware_map, tokens)
+    after = apply_arguments(host.firmware_map, tokens, host.kernel)
     assert tuple(tuple(entry) for entry in after.entries) == layout.predicted_map
     assert not [i for i in after.ignored if i.argument in layout.arguments]
     reserved = RangeSet(r.range for r in layout.reservations)

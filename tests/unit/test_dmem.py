@@ -70,7 +70,7 @@ def make_host(
 
 def predicted(host: Host, line: str) -> Any:
     tokens = line.split()
-    return dmem_prediction(host, tokens, apply_arguments(host.firmware_map, tokens).entries)
+    return dmem_prediction(host, tokens, apply_arguments(host.firmware_map, tokens, host.kernel).entries)
 
 
 def big_host(gib: int, release: str = RELEASE) -> Host:
@@ -218,7 +218,7 @@ def test_what_the_recorded_boots_had_left(shared_data: Path) -> None:
     checked = shared = 0
     for row in oracle(shared_data):
         host, tokens = host_of(row), row["args"].split()
-        before = ram_of(apply_arguments(host.firmware_map, tokens).entries)
+        before = ram_of(apply_arguments(host.firmware_map, tokens, host.kernel).entries)
         left = before.subtract(region[:2] for region in predicted(host, row["args"]).regions)
         struct_pages = boot_struct_pages_by_node(left, host.node_ranges)
         for name, kib in row["node_mem_total_kb"].items():

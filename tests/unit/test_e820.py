@@ -27,11 +27,13 @@ from ansible_collections.carveout.memory.plugins.module_utils._units import GIB,
 SOFT = 0xEFFFFFFF
 # 3 GiB below the hole of PCI, 5 GiB above 4 GiB, as in the virtual machines of the facts.
 FIRMWARE = [MapEntry(0, 3 * GIB, 1), MapEntry(3 * GIB, 3 * GIB + MIB, 2), MapEntry(4 * GIB, 9 * GIB, 1)]
+#: Where releases differ this is as the newest are.
+RELEASE = "7.2.12"
 LOW = [(0, 3 * GIB, 1), (3 * GIB, 3 * GIB + MIB, 2)]
 
 
 def applied(cmdline: str) -> KernelMap:
-    return apply_arguments(FIRMWARE, split(cmdline))
+    return apply_arguments(FIRMWARE, split(cmdline), RELEASE)
 
 
 def high(cmdline: str) -> list[tuple[float, float, int]]:
@@ -171,11 +173,11 @@ def test_lines_that_do_not_boot(cmdline: str, word: str) -> None:
 def test_firmware_with_overlaps_and_shreds() -> None:
     """The kernel sorts, resolves and merges what the firmware says before anything else."""
     shreds = [MapEntry(8, 12, 1), MapEntry(0, 8, 1), MapEntry(4, 6, 2), MapEntry(12, 16, 1)]
-    assert apply_arguments(shreds, []).entries == ((0, 4, 1), (4, 6, 2), (6, 16, 1))
-    assert apply_arguments([MapEntry(0, 8, 1)], []).entries == ((0, 8, 1),)
-    assert apply_arguments([], ["quiet"]).entries == ()
+    assert apply_arguments(shreds, [], RELEASE).entries == ((0, 4, 1), (4, 6, 2), (6, 16, 1))
+    assert apply_arguments([MapEntry(0, 8, 1)], [], RELEASE).entries == ((0, 8, 1),)
+    assert apply_arguments([], ["quiet"], RELEASE).entries == ()
     with pytest.raises(NotPossible):
-        apply_arguments([], ["mem=0"])
+        apply_arguments([], ["mem=0"], RELEASE)
 
 
 def number(words: str) -> int:
@@ -192,7 +194,7 @@ def test_real_kernels_did_the_same(shared_data: Path) -> None:
     rows = [json.loads(line) for line in (shared_data / "kernel_maps.jsonl").read_text().splitlines()]
     assert len(rows) == 6
     for row in rows:
-        predicted = apply_arguments(entries_of(row["firmware_map"]), split(row["memory_args"]))
+        predicted = apply_arguments(entries_of(row["firmware_map"]), split(row["memory_args"]), RELEASE)
         assert predicted.entries == entries_of(row["kernel_map"]), row["id"]
         assert predicted.ignored == ()
 
@@ -205,7 +207,7 @@ def test_firmware_maps_come_out_as_printed(shared_data: Path) -> None:
     assert len(rows) > 400
     for row in rows:
         entries = entries_of(row["firmware_map"])
-        assert apply_arguments(entries, ["quiet"]).entries == entries, row["id"]
+        assert apply_arguments(entries, ["quiet"], RELEASE).entries == entries, row["id"]
 
 
 # ------------------------------------------------------------------------------ against single pages
@@ -310,7 +312,7 @@ def test_ranges_that_are_never_merged_keep_their_borders(
 @given(st.text(alphabet="0123456789xXaefGMKE%-+@#$!,", max_size=24))
 def test_any_value_is_read_as_something(value: str) -> None:
     try:
-        result = apply_arguments(FIRMWARE, [f"memmap={value}"])
+        result = apply_arguments(FIRMWARE, [f"memmap={value}"], RELEASE)
     except NotPossible as error:
         assert [problem.code for problem in error.problems] == ["does-not-boot"]
     else:

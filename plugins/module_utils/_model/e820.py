@@ -200,7 +200,7 @@ def table_limit(host_config: Mapping[str, str]) -> int:
 
 
 def apply_arguments(
-    firmware: Sequence[MapEntry], tokens: Iterable[str], release: str = "", limit: int = MAX_ENTRIES
+    firmware: Sequence[MapEntry], tokens: Iterable[str], release: str, limit: int = MAX_ENTRIES
 ) -> KernelMap:
     """The map that a kernel builds from this firmware map and this command line.
 

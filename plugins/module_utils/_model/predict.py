@@ -97,12 +97,13 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
         )
     late = late_table(user.entries, limit)
     ram = ram_pages(late, release)
-    spans = spans_of(host.node_ranges, ram, line, release, last_page(late))
+    end = last_page(late)
+    spans = spans_of(host.node_ranges, ram, line, release, end)
     warnings += [Note("nodes", message) for message in spans.messages]
     fixed_place = host.firmware_boot != "efi" and not placement(line, release).randomised
     plain = _without_arguments(host, release, limit)
     warnings += check_survival(host.firmware_map, plain, Memory(ram, spans.orphans), fixed_place)
-    ram = ram.intersect([(0, last_page(late))])
+    ram = ram.intersect([(0, end)])
     place = verdict(line, release, host.firmware_boot, plain.ram.subtract(ram))
     dax = dax_regions(late, host, line, release)
     warnings += [Note(warning.code, warning.message) for warning in dax.warnings]
@@ -114,13 +115,13 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
     huge = hugepages(line, release, ram_of_nodes(ram, spans), host.kernel_config or None)
     warnings += [*crash.warnings, *huge.warnings]
     limit_of_addresses = address_limit(host.firmware_map)
-    for start, end, _ in late:
-        if end > limit_of_addresses:
+    for entry in late:
+        if entry.end > limit_of_addresses:
             warnings.append(
                 Note(
                     "address-width",
-                    f"[{start:#x}, {end:#x}) is past {limit_of_addresses:#x}: it is predicted to be missing in "
-                    "/proc/iomem, but a processor that can address more shows it",
+                    f"[{entry.start:#x}, {entry.end:#x}) is past {limit_of_addresses:#x}: it is predicted to be "
+                    "missing in /proc/iomem, but a processor that can address more shows it",
                 )
             )
     windows = windows_of(host.state)

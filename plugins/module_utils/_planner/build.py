@@ -129,7 +129,7 @@ def check_host(plan: Plan, host: Host) -> tuple[MapEntry, ...]:
             "the command line has a bare '--': the kernel reads nothing after it, so memory arguments that are added "
             "have no effect; take it and what follows it off the command line",
         )
-    before = apply_arguments(host.firmware_map, host.foreign_tokens).entries
+    before = apply_arguments(host.firmware_map, host.foreign_tokens, host.kernel).entries
     problems = numa_problems(host)
     idle = plan.policy.idle_foreign_dax or all_adopted(plan, host, before)
     for pool in plan.pools:
@@ -163,7 +163,7 @@ def _finish(
         arguments += [a for a in dax.host_arguments() if a not in arguments]
     warnings += warn_existing(plan, host, reservations, arguments)
     arguments = settle_hmat(plan, host, reservations, arguments, warnings)
-    after = apply_arguments(host.firmware_map, [*foreign, *arguments]).entries
+    after = apply_arguments(host.firmware_map, [*foreign, *arguments], host.kernel).entries
     _check_prediction(after, carved)
     check_regions(host, [*foreign, *arguments], after, reservations)
     optimised = pages and check_pages(plan, host, pages, [*foreign, *arguments], after)

@@ -51,7 +51,7 @@ def check_foreign(host: Host, before: Sequence[MapEntry], reservations: Sequence
 def _taken(host: Host, tokens: Sequence[str]) -> RangeSet:
     """What these arguments leave without RAM; all of it where they leave no map at all."""
     try:
-        return host.usable.subtract(ram_of(apply_arguments(host.firmware_map, tokens).entries))
+        return host.usable.subtract(ram_of(apply_arguments(host.firmware_map, tokens, host.kernel).entries))
     except NotPossible:
         return host.usable
 

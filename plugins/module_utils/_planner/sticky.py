@@ -61,7 +61,7 @@ def still_satisfies(
     if any(r.mechanism not in MECHANISMS for r in layout.reservations):
         return False
     tokens = [*host.foreign_tokens, *layout.arguments]
-    after = apply_arguments(host.firmware_map, tokens).entries
+    after = apply_arguments(host.firmware_map, tokens, host.kernel).entries
     ranges = [r.range for r in carved]
     if ram_of(before).subtract(ram_of(after)) != RangeSet(ranges):
         return False
@@ -85,7 +85,9 @@ def _same_pages(layout: Layout, plan: Plan, host: Host) -> bool:
         return False
     tokens = [*host.foreign_tokens, *layout.arguments]
     try:
-        check_pages(plan, host, pages, tokens, apply_arguments(host.firmware_map, tokens).entries)
+        check_pages(
+            plan, host, pages, tokens, apply_arguments(host.firmware_map, tokens, host.kernel).entries
+        )
     except NotPossible:
         return False
     return True

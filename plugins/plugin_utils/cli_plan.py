@@ -11,11 +11,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.carveout.memory.plugins.module_utils._errors import NotPossible
+from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
+from ansible_collections.carveout.memory.plugins.module_utils._planner.compare import compare
+from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
+from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB, parse_size
 
 from .cli_directory import PlanHost, plan_directory
 from .cli_files import committed_layout, read_host_file, read_layout_file, read_plan_file
 from .cli_fleet import add_jobs
+from .compare_text import comparison_text
 from .picture_svg import layout_svg
 from .picture_text import layout_text
 from .tenant_text import tenants_text
@@ -42,12 +50,35 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--replan", action="store_true", help="plan anew even where the previous layout still fits"
     )
+    parser.add_argument(
+        "--compare", action="store_true", help="show all mechanisms side by side for the plan's pools"
+    )
+    parser.add_argument(
+        "--guest",
+        type=_guest,
+        metavar="SIZE",
+        help="with --compare: count guests of this size (default 4GiB)",
+    )
     add_jobs(parser)
     parser.add_argument("--format", choices=("text", "json", "svg", "tenants"), default="text")
     parser.set_defaults(wrong=parser.error)
 
 
+def _guest(text: str) -> int:
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if size < MIB:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than 1MiB")
+    return size
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.guest is not None and not args.compare:
+        args.wrong("--guest is for --compare")
+    if args.compare and (os.path.isdir(args.host) or args.format not in ("text", "json")):
+        args.wrong("--compare is for one host, with --format text or json")
     if os.path.isdir(args.host):
         return _run_directory(args)
     if args.out is not None:
@@ -55,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     plan = read_plan_file(args.plan)
     host = read_host_file(args.host, args.kernel)
     previous = read_layout_file(args.previous) if args.previous else committed_layout(host)
+    if args.compare:
+        return _compare(plan, host, args.guest or 4 * GIB, None if args.replan else previous, args.format)
     layout = make_layout(plan, host, previous, args.replan)
     if args.format == "json":
         json.dump(layout.to_json(), sys.stdout, indent=1)
@@ -66,6 +99,18 @@ def run(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(layout_text(host, layout))
     return 0
+
+
+def _compare(plan: Plan, host: Host, guest: int, previous: Layout | None, form: str) -> int:
+    """The exit code is that of the plan as it is."""
+    found = compare(plan, host, guest, previous)
+    if form == "json":
+        json.dump(found.to_json(), sys.stdout, indent=1)
+        print()
+    else:
+        for line in comparison_text(found).splitlines():
+            print(printable(line))
+    return NotPossible.exit_code if found.problems else 0
 
 
 def _run_directory(args: argparse.Namespace) -> int:

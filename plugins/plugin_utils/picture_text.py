@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
 from ansible_collections.carveout.memory.plugins.module_utils._layout import SYSTEM_RAM, Device, Layout
+from ansible_collections.carveout.memory.plugins.module_utils._planner.auto import NOTE
 from ansible_collections.carveout.memory.plugins.module_utils._units import approximate_size, format_size
 
 from .memory_map import FIRMWARE, HOLE, KERNEL, LOST
@@ -136,7 +137,8 @@ def layout_text(host: Host, layout: Layout) -> str:
     text += hugepage_lines(layout)
     text += ["", *memory_table(layout)]
     for warning in layout.warnings:
-        text += ["", *wrap(f"warning: {warning.message}", "  ")]
+        word = "" if warning.code == NOTE else "warning: "
+        text += ["", *wrap(f"{word}{warning.message}", "  ")]
     return "\n".join(text) + "\n"
 
 

@@ -31,12 +31,13 @@ from .._model.struct_pages import hugetlb_cost
 from .._ranges import RangeSet
 from .._units import approximate_size, format_size
 from .existing import all_adopted, place_existing, warn_existing
+from .auto import choose
 from .foreign import check_foreign, hugepage_problems, numa_problems
 from .hugepages import check_pages, page_arguments, wanted_mounts, wanted_pages
 from .limits import check_kernels_share, check_length
 from .moves import NodeResult, moved_devices, place_node
 from .nodes import NodePlan, memory_block, node_plans
-from .plan import Plan
+from .plan import AUTO, Plan
 from .regions import check_regions, settle_hmat, unusable_starts
 from .sticky import still_satisfies
 from .system_ram import check_system_ram, struct_pages_of
@@ -48,6 +49,8 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
     A ``previous`` (committed) layout that still satisfies plan and host is returned as it is unless
     ``replan``. Raises :class:`NotPossible` with the plan's paths where this host cannot do it.
     """
+    if any(pool.mechanism == AUTO for pool in plan.pools):
+        return choose(plan, host, previous, replan, make_layout)
     before = check_host(plan, host)
     nodes = node_plans(plan, host)
     existing, devices = place_existing(plan, host, before, previous)

@@ -11,7 +11,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._errors import InvalidInput
@@ -24,10 +24,13 @@ from .reading import Amount as Amount
 from .reading import Percent as Percent
 from .reading import Reader, check_existing
 from .use import check_pool_use, read_units, read_use
+from .ways import CHOICES, spelled
 
-MECHANISMS = ("dax", "reserved", "hugetlb")
+#: The planner chooses (:mod:`.auto`).
+AUTO = "auto"
+MECHANISMS = ("dax", "reserved", "hugetlb", AUTO)
 #: Mechanisms of the plan language that this version does not carry out.
-LATER_MECHANISMS = ("dmemfs", "pmem", "auto")
+LATER_MECHANISMS = ("dmemfs", "pmem")
 #: Page sizes that device-DAX can map with on x86_64 (drivers/dax/bus.c, dax_align_valid).
 DAX_ALIGNS = (4 * KIB, 2 * MIB, GIB)
 DEFAULT_ALIGN = 2 * MIB
@@ -178,8 +181,10 @@ def _kernel_amount(reader: Reader, value: Any, path: str) -> Amount:
 
 def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
     path = f"pools.{name}"
-    reader.name(name, path)
     mechanism = pool["mechanism"]
+    if mechanism == AUTO:
+        return _auto_pool(reader, name, pool)
+    reader.name(name, path)
     if mechanism in LATER_MECHANISMS:
         reader.fail(
             f"{path}.mechanism",
@@ -214,6 +219,23 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
         )
     check_pool_use(reader.fail, pool, path)
     return PoolPlan(path, name, mechanism, nodes, aligns, devices, existing=existing)
+
+
+def _auto_pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
+    """Read as each mechanism would: only what is wrong for all of them is wrong."""
+    if "align" in pool and "page_size" in pool:
+        message = "it is another word for align here; leave one of them out"
+        reader.fail(f"pools.{name}.page_size", "key-of-others", message)
+    if pool.get("existing"):
+        message = "the regions that are there already are DAX regions; write mechanism: dax"
+        reader.fail(f"pools.{name}.existing", "key-of-others", message)
+    trials = []
+    for way in CHOICES:
+        trial = Reader()
+        trials.append((trial.problems, _pool(trial, name, spelled(pool, way))))
+    problems, read = min(trials, key=lambda trial: len(trial[0]))
+    reader.problems += problems
+    return replace(read, mechanism=AUTO)
 
 
 def _aligns(reader: Reader, value: Any, nodes: Mapping[int, Amount], path: str) -> dict[int, int]:

@@ -30,8 +30,8 @@ from .._model.sections import (
 from .._model.struct_pages import hugetlb_cost
 from .._ranges import RangeSet
 from .._units import approximate_size, format_size
-from .existing import all_adopted, place_existing, warn_existing
 from .auto import choose
+from .existing import all_adopted, place_existing, warn_existing
 from .foreign import check_foreign, hugepage_problems, numa_problems
 from .hugepages import check_pages, page_arguments, wanted_mounts, wanted_pages
 from .limits import check_kernels_share, check_length

@@ -12,6 +12,7 @@ from __future__ import annotations
 from ._errors import InvalidInput
 from ._expect.arguments import booted, next_boot
 from ._expect.devices import devices
+from ._expect.dmemfs import dmemfs
 from ._expect.files import committed as committed_expectation
 from ._expect.files import stored, unit_access
 from ._expect.hugepages import hugepages
@@ -45,6 +46,7 @@ def expectations(layout: Layout, host: Host, *, committed: bool = False) -> list
         *reservations(layout, host),
         *memory(layout, host),
         *hugepages(layout, host),
+        *dmemfs(layout, host),
         *devices(layout, host),
         *stored(layout, host),
         *unit_access(layout, host),

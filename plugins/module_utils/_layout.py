@@ -17,7 +17,8 @@ from typing import Any
 
 from ._arguments import LAYOUT_ARGUMENT
 from ._errors import InvalidInput
-from ._mounts import HUGETLBFS, Mount, path_problem
+from ._host.model import RAM
+from ._mounts import DMEMFS, HUGETLBFS, Mount, path_problem
 from ._ranges import Range, RangeSet
 from ._units import PAGE, U64
 
@@ -193,6 +194,12 @@ class Layout:
             "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
         }  # fmt: skip
 
+    @property
+    def managed_ram(self) -> RangeSet:
+        """RAM that the kernel is predicted to manage: some mechanisms take theirs without changing the map."""
+        ram = RangeSet((start, end) for start, end, kind in self.predicted_map if kind == RAM)
+        return ram.subtract(r.range for r in self.reservations)
+
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits of SHA-256 over the content and the arguments without the ID."""
@@ -277,7 +284,7 @@ _ARGUMENT = re.compile(r"[A-Za-z0-9_.@!%,:+=-]{1,2047}")
 _PLAN_PATH = re.compile(r"[A-Za-z0-9_.\[\]-]{0,200}")
 _NODE = re.compile(r"0|[1-9][0-9]{0,3}")
 _WORD = re.compile(r"[a-z0-9_-]{1,40}")
-_KIND = re.compile(HUGETLBFS)
+_KIND = re.compile(f"{HUGETLBFS}|{DMEMFS}")
 
 
 def _use(device: Any) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ._units import kernel_size
 
 HUGETLBFS = "hugetlbfs"
+DMEMFS = "dmemfs"
 #: No character that a unit file, a shell or mount(8) could read as more than itself.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.-]{1,64}){1,16}")
 #: What the system has there: a mount would hide it.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from .._arguments import LAYOUT_ARGUMENT, carries, find_sequence, iterate, layout_id, split
 from .._host.model import Host
 from .._layout import Layout
-from .._mechanisms import MECHANISMS
+from .._mechanisms import MECHANISMS, dmemfs
 from .._mechanisms.dax import IGNORE_HMAT
 from .._mechanisms.hugetlb import OPTIMISE
 from .._model.kaslr import GUARD
@@ -129,6 +129,11 @@ def argument_paths(layout: Layout) -> dict[str, str]:
             if argument.startswith("huge"):
                 place = "optimize_vmemmap" if argument == OPTIMISE else "nodes"
                 paths.setdefault(argument, f"pools.{pages.pool}.{place}")
+    for argument in layout.arguments:
+        if argument.startswith(f"{dmemfs.ARGUMENT}="):
+            own = next((r for r in layout.reservations if r.mechanism == dmemfs.NAME), None)
+            paths[argument] = f"pools.{own.pool}.nodes" if own else WHOLE
+    paths[dmemfs.HUGE_PAGES_OFF] = "policy.transparent_huge_pages"
     for reservation in layout.reservations:
         mechanism = MECHANISMS[reservation.mechanism]
         for argument in [] if reservation.existing else mechanism.arguments([reservation]):

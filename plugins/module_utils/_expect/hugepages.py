@@ -10,7 +10,7 @@ from __future__ import annotations
 from .._host.model import Host
 from .._layout import Layout
 from .._mechanisms.hugetlb import OPTIMISE, amounts
-from .._mounts import Mount
+from .._mounts import HUGETLBFS, Mount
 from .._units import format_size
 from .model import Expectation, compare, judge, section
 
@@ -39,7 +39,7 @@ def hugepages(layout: Layout, host: Host) -> list[Expectation]:
             )
     if OPTIMISE in layout.arguments:
         result += _struct_pages(layout, host)
-    for mount in layout.mounts:
+    for mount in (m for m in layout.mounts if m.kind == HUGETLBFS):
         result += _mount(mount, host)
     return result
 

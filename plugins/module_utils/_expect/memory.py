@@ -24,9 +24,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._host.model import Host, MapEntry
+from .._host.model import Host
 from .._layout import SYSTEM_RAM, Layout
-from .._model.sections import boot_struct_pages, boot_struct_pages_by_node, ram_of
+from .._model.sections import boot_struct_pages, boot_struct_pages_by_node
 from .._ranges import RangeSet, whole_blocks
 from .._units import MIB, PAGE, STRUCT_PAGE, approximate_size
 from .model import Expectation, judge, memory_path, section
@@ -40,7 +40,7 @@ FIXED = 384 * MIB
 def memory(layout: Layout, host: Host) -> list[Expectation]:
     """One for the host and one for every node; a node whose RAM is all carved out is not there."""
     iomem = section(host, "iomem")
-    ram = ram_of(MapEntry(*entry) for entry in layout.predicted_map)
+    ram = layout.managed_ram
     returned = _returned(layout, host.state.get("block_size"))
     later = _ram_lines(iomem).subtract(ram).subtract(r.range for r in layout.reservations)
     crash = RangeSet((line[0], line[1]) for line in iomem if line[2].startswith("Crash kernel"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._host.model import RESERVED, SOFT_RESERVED, Host
+from .._host.model import RAM, RESERVED, SOFT_RESERVED, Host
 from .._layout import SYSTEM_RAM, Layout, Reservation
 from .._mechanisms import MECHANISMS
 from .._model.releases import has
@@ -39,9 +39,11 @@ def reservations(layout: Layout, host: Host) -> list[Expectation]:
             Range(e[0], e[1]).overlaps(reservation.range) for e in layout.predicted_map if e[2] == kind
         )
         hidden = kind == SOFT_RESERVED and has(host.kernel_running, "soft-reserved-not-in-iomem")
-        if mapped and not hidden:
+        if mapped and not hidden and kind != RAM:
             result.append(_type(reservation, kind, touching))
-        result.append(_without(reservation, "kernel memory", _is_ram, others))
+        if kind != RAM:
+            # dmemfs takes its memory from the kernel without changing what /proc/iomem says
+            result.append(_without(reservation, "kernel memory", _is_ram, others))
         result.append(_without(reservation, "the kernel's image", _is_image, touching))
     return result
 
@@ -56,7 +58,7 @@ def _unreadable(reservation: Reservation) -> Expectation:
         describe(reservation),
         reservation_path(reservation),
         f"what is in {reservation.range} is not known, /proc/iomem was not read as root",
-        _NAMES[MECHANISMS[reservation.mechanism].TYPE][0],
+        _NAMES.get(MECHANISMS[reservation.mechanism].TYPE, ("nothing of the kernel's image",))[0],
         "unknown",
         False,
         "",

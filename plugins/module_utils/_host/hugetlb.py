@@ -12,7 +12,7 @@ import stat
 from typing import Any
 
 from .._dax.accounts import account_name
-from .._mounts import HUGETLBFS
+from .._mounts import DMEMFS, HUGETLBFS
 from .._system import System
 from .._units import KIB, memparse
 from .files import Reader
@@ -51,11 +51,14 @@ def read_vmemmap(reader: Reader) -> bool | None:
 
 
 def read_mounts(reader: Reader, system: System) -> list[dict[str, Any]]:
-    """Mounted file systems of huge pages (fs/hugetlbfs/inode.c, hugetlbfs_show_options)."""
+    """Mounted file systems of huge pages (fs/hugetlbfs/inode.c, hugetlbfs_show_options) and of dmemfs.
+
+    dmemfs tells no page size here (its dmemfs_show_options prints one only where it is wrong): 0.
+    """
     result: list[dict[str, Any]] = []
     for line in (reader.text("/proc/mounts", 4 << 20) or "").splitlines():
         fields = line.split(" ")
-        if len(fields) < 4 or fields[2] != HUGETLBFS or len(result) >= _MANY_MOUNTS:
+        if len(fields) < 4 or fields[2] not in (HUGETLBFS, DMEMFS) or len(result) >= _MANY_MOUNTS:
             continue
         path = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), fields[1])
         options = dict(option.partition("=")[::2] for option in fields[3].split(","))
@@ -65,7 +68,7 @@ def read_mounts(reader: Reader, system: System) -> list[dict[str, Any]]:
         result.append(
             {
                 "path": printable(path),
-                "kind": HUGETLBFS,
+                "kind": fields[2],
                 "page_size": memparse(options.get("pagesize", ""))[0],
                 "size": memparse(options["size"])[0] if "size" in options else None,
                 "owner": printable(account_name(system, "passwd", found.uid)),

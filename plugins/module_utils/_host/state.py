@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._layout import LAYOUT_ID
-from .._mounts import HUGETLBFS
+from .._mounts import DMEMFS, HUGETLBFS
 from .._units import U64
 from . import checks
 
@@ -24,11 +24,13 @@ _MODE = re.compile(r"[0-7]{4}|")
 _PATH = re.compile(r"/[^\x00-\x1f]{1,4095}")
 _NOTED = re.compile(LAYOUT_ID.pattern + "|")
 _BYTES = re.compile(r"[1-9]\d{0,18}")
-_KIND = re.compile(HUGETLBFS)
+_KIND = re.compile(f"{HUGETLBFS}|{DMEMFS}")
+_SETTING = re.compile(r"[a-z]{0,20}")
 _PERMISSIONS = re.compile(r"[0-7]{4}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _REGION_KEYS = ("path", "start", "end", "align", "available", "target_node", "devices")
+_POOL_KEYS = ("regions", "registered", "page_size", "free_pages", "pages")
 _MOUNT_KEYS = ("path", "kind", "page_size", "size", "owner", "group", "mode")
 _DEVICE_KEYS = (
     "name", "size", "align", "extents", "driver", "target_node", "node_path", "owner", "group", "mode"
@@ -145,13 +147,29 @@ def _mounts(value: Any, path: str) -> None:
         where = f"{path}[{i}]"
         checks.obj(mount, where, _MOUNT_KEYS)
         checks.text(mount["path"], f"{where}.path", 4096)
-        checks.match(mount["kind"], f"{where}.kind", _KIND, HUGETLBFS)
+        checks.match(mount["kind"], f"{where}.kind", _KIND, f"{HUGETLBFS} or {DMEMFS}")
         checks.integer(mount["page_size"], f"{where}.page_size")
         if mount["size"] is not None:
             checks.integer(mount["size"], f"{where}.size")
         checks.text(mount["owner"], f"{where}.owner", 64)
         checks.text(mount["group"], f"{where}.group", 64)
         checks.match(mount["mode"], f"{where}.mode", _PERMISSIONS, "four octal digits")
+
+
+def _dmemfs(value: Any, path: str) -> None:
+    checks.obj(value, path, ("pool", "log", "transparent_huge_pages"))
+    setting = value["transparent_huge_pages"]
+    checks.match(setting, f"{path}.transparent_huge_pages", _SETTING, "a word")
+    if value["pool"] is not None:
+        pool = checks.obj(value["pool"], f"{path}.pool", _POOL_KEYS)
+        for key in ("regions", "registered", "page_size", "free_pages"):
+            checks.integer(pool[key], f"{path}.pool.{key}")
+        checks.numbers(pool["pages"], f"{path}.pool.pages", 1024, _NODE)
+    if value["log"] is not None:
+        for i, region in enumerate(checks.array(value["log"], f"{path}.log", 200)):
+            start, end, node = checks.triple(region, f"{path}.log", i, "[start, end, node]")
+            checks.span([start, end], f"{path}.log[{i}]")
+            checks.integer(node, f"{path}.log[{i}][2]")
 
 
 def _problems(value: Any, path: str) -> None:
@@ -175,5 +193,6 @@ _SECTIONS: dict[str, Callable[[Any, str], Any]] = {
     "hugepages": _hugepages,
     "hugetlb_vmemmap": _optional_boolean,
     "mounts": _mounts,
+    "dmemfs": _dmemfs,
     "problems": _problems,
 }

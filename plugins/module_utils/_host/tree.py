@@ -22,6 +22,7 @@ from .._layout import LAYOUT_ID
 from .._system import System
 from . import proc
 from .acpi import read_srat
+from .dmemfs import read_dmemfs
 from .e820 import MAX_ENTRIES, checked_map, sysfs_type
 from .files import Reader
 from .hmat import parse_hmat
@@ -94,6 +95,7 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
             "hugepages": read_pages(reader),
             "hugetlb_vmemmap": read_vmemmap(reader),
             "mounts": read_mounts(reader, system),
+            "dmemfs": read_dmemfs(reader, system, cmdline, bool(machine)),
             "problems": list(reader.problems),
         },
     )

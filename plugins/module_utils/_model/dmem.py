@@ -26,7 +26,7 @@ from .releases import has
 #: Where a kernel that is not moved by KASLR lies (CONFIG_PHYSICAL_START of x86_64).
 _KERNEL_START = 16 * MIB
 #: A region larger than this needs an error bitmap of more than KMALLOC_MAX_SIZE (4 MiB, a bit a page).
-_BITMAP_LIMIT = 128 * GIB
+REGION_LIMIT = 128 * GIB
 
 
 class EarlyMemory(NamedTuple):
@@ -147,7 +147,7 @@ def dmem_regions(arguments: DmemArguments, free: Sequence[Region], release: str)
     missing = {node: size for node, size in missing.items() if size}
     messages = ["dmem: region is not sufficient."] if full else []
     messages += [_shortfall(request, node, size) for node, size in missing.items()]
-    lost = not has(release, "dmem-second-posting") and any(r.end - r.start > _BITMAP_LIMIT for r in regions)
+    lost = not has(release, "dmem-second-posting") and any(r.end - r.start > REGION_LIMIT for r in regions)
     result = DmemResult(
         tuple(sorted(regions)),
         (*arguments.messages, *messages),
@@ -212,8 +212,7 @@ def dmem_prediction(
     """
     arguments = read_dmem(tokens)
     release = release or host.kernel
-    ram = RangeSet((align_up(e.start, PAGE), align_down(e.end, PAGE)) for e in entries if e.type == RAM)
-    memory = memory_by_node(ram, spans_of(host.node_ranges, ram, tokens).ranges)
+    memory = _memory(host, tokens, entries)
     result = dmem_regions(arguments, free_memory(memory, SMALL), release)
     if arguments.request is None:
         return result
@@ -225,6 +224,31 @@ def dmem_prediction(
         warnings = [DmemWarning("dmem-not-in-kernel", f"dmem=: {reason}")]
     warnings += _doubts(arguments, memory, result, release, tokens)
     return result._replace(warnings=tuple(warnings))
+
+
+def possible_regions(host: Host, tokens: Sequence[str], entries: Sequence[MapEntry]) -> list[DmemResult]:
+    """What :func:`dmem_prediction` finds for each size and place that kernel and initrd may have.
+
+    Where all have the same regions, these do not depend on what a host's maps do not tell.
+    """
+    arguments = read_dmem(tokens)
+    memory = _memory(host, tokens, entries)
+    return [dmem_regions(arguments, free_memory(memory, early), host.kernel) for early in (SMALL, *_OTHERS)]
+
+
+def _memory(host: Host, tokens: Sequence[str], entries: Sequence[MapEntry]) -> list[Region]:
+    ram = RangeSet((align_up(e.start, PAGE), align_down(e.end, PAGE)) for e in entries if e.type == RAM)
+    return memory_by_node(ram, spans_of(host.node_ranges, ram, tokens).ranges)
+
+
+def free_pieces(host: Host, tokens: Sequence[str], entries: Sequence[MapEntry], align: int) -> list[Region]:
+    """Memory by node that dmem finds free on a small host, in whole pieces of ``align`` bytes."""
+    found = []
+    for piece in free_memory(_memory(host, tokens, entries), SMALL):
+        start, end = align_up(piece.start, align), align_down(piece.end, align)
+        if start < end:
+            found.append(Region(start, end, piece.node))
+    return found
 
 
 def has_dmem(host: Host) -> bool | None:

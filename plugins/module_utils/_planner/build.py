@@ -16,7 +16,7 @@ from .._arguments import iterate
 from .._errors import NotPossible, Problem
 from .._host.model import Host, MapEntry
 from .._layout import SYSTEM_RAM, Device, HugePages, Layout, LayoutWarning, Memory, Reservation
-from .._mechanisms import MECHANISMS, dax, hugetlb
+from .._mechanisms import MECHANISMS, dax, dmemfs, hugetlb
 from .._model.e820 import apply_arguments
 from .._model.kaslr import GUARD, placement
 from .._model.releases import has
@@ -31,8 +31,9 @@ from .._model.struct_pages import hugetlb_cost
 from .._ranges import RangeSet
 from .._units import approximate_size, format_size
 from .auto import choose
+from .dmemfs import carve, host_wide, pool_problems, the_pool, wanted_mount, without_regions
 from .existing import all_adopted, place_existing, warn_existing
-from .foreign import check_foreign, hugepage_problems, numa_problems
+from .foreign import check_foreign, dmem_problems, hugepage_problems, numa_problems
 from .hugepages import check_pages, page_arguments, wanted_mounts, wanted_pages
 from .limits import check_kernels_share, check_length
 from .moves import NodeResult, moved_devices, place_node
@@ -60,12 +61,14 @@ def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: 
         return previous
     results = _place(nodes, host, before, previous, replan)
     reservations = [r for result in results for r in result.reservations]
+    taken = carve(plan, host, before, nodes, reservations)
+    reservations += taken.all
     check_foreign(host, before, reservations)
     devices = sorted(
         (*devices, *(d for result in results for d in result.devices)), key=lambda d: (d.pool, d.node)
     )
-    warnings = _moves(nodes, results, moved_devices(previous, devices))
-    return _finish(plan, host, before, nodes, [*reservations, *existing], devices, warnings)
+    warnings = [*_moves(nodes, results, moved_devices(previous, devices)), *taken.warnings]
+    return _finish(plan, host, before, nodes, [*reservations, *existing], devices, taken.argument, warnings)
 
 
 def _place(
@@ -77,6 +80,9 @@ def _place(
         results: list[NodeResult] = []
         problems: list[Problem] = []
         for node in nodes:
+            if not node.demands:
+                results.append(NodeResult((), (), (), 0))
+                continue
             free = node.free.subtract(unusable) if unusable else node.free
             try:
                 results.append(place_node(replace(node, free=free), previous, replan, memory_block(host)))
@@ -138,6 +144,8 @@ def check_host(plan: Plan, host: Host) -> tuple[MapEntry, ...]:
     for pool in plan.pools:
         if pool.mechanism == hugetlb.NAME:
             problems += hugetlb.problems(host, pool.path, pool.optimize_vmemmap)
+        elif pool.mechanism == dmemfs.NAME:
+            problems += [*pool_problems(plan, pool, host, before), *dmem_problems(host)]
         else:
             problems += MECHANISMS[pool.mechanism].problems(
                 host, before, f"{pool.path}.mechanism", idle or pool.existing
@@ -156,12 +164,13 @@ def _finish(
     nodes: Sequence[NodePlan],
     reservations: Sequence[Reservation],
     devices: Sequence[Device],
+    dmem: str,
     warnings: list[LayoutWarning],
 ) -> Layout:
     foreign = host.foreign_tokens
     pages = wanted_pages(plan, host)
     carved = [r for r in reservations if not r.existing]
-    arguments = _arguments(plan, host, carved, pages, warnings)
+    arguments = _arguments(plan, host, carved, pages, dmem, warnings)
     if len(carved) < len(reservations) and plan.policy.idle_foreign_dax:
         arguments += [a for a in dax.host_arguments() if a not in arguments]
     warnings += warn_existing(plan, host, reservations, arguments)
@@ -169,12 +178,13 @@ def _finish(
     after = apply_arguments(host.firmware_map, [*foreign, *arguments], host.kernel).entries
     _check_prediction(after, carved)
     check_regions(host, [*foreign, *arguments], after, reservations)
-    optimised = pages and check_pages(plan, host, pages, [*foreign, *arguments], after)
-    total, by_node = _accounts(host, before, after, devices, pages if optimised else ())
+    managed = without_regions(after, reservations)
+    optimised = pages and check_pages(plan, host, pages, [*foreign, *arguments], managed)
+    total, by_node = _accounts(host, before, managed, devices, pages if optimised else ())
     warnings += check_system_ram(host, devices)
     huge = sum(each.size for each in pages)
-    warnings += check_kernels_share(host, total, (before, after), nodes, carved, huge)
-    shared = sections_with_pages(ram_of(after)).intersect(r.range for r in carved).size
+    warnings += check_kernels_share(host, total, (before, managed), nodes, carved, huge)
+    shared = sections_with_pages(ram_of(managed)).intersect(r.range for r in carved).size
     if shared:
         warnings.append(
             LayoutWarning(
@@ -194,7 +204,7 @@ def _finish(
         memory_nodes=by_node,
         warnings=tuple(warnings),
         hugepages=pages,
-        mounts=wanted_mounts(plan, pages),
+        mounts=(*wanted_mounts(plan, pages), *wanted_mount(plan, reservations)),
     )
     check_length(host, layout)
     return layout
@@ -212,12 +222,14 @@ def _arguments(
     host: Host,
     reservations: Sequence[Reservation],
     pages: Sequence[HugePages],
+    dmem: str,
     warnings: list[LayoutWarning],
 ) -> list[str]:
     foreign = host.foreign_tokens
     arguments: list[str] = []
     for reservation in sorted(reservations, key=lambda r: r.start):
         arguments += MECHANISMS[reservation.mechanism].arguments([reservation])
+    arguments += [dmem, *host_wide(the_pool(plan), host, warnings)] if dmem else []
     arguments += page_arguments(plan, host, pages, warnings)
     for name in sorted({r.mechanism for r in reservations}):
         arguments += MECHANISMS[name].host_arguments()

@@ -13,7 +13,7 @@ from .._arguments import is_memory_argument, iterate, same_name
 from .._errors import NotPossible, Problem
 from .._host.model import ForeignArgument, Host, MapEntry
 from .._layout import Reservation
-from .._mechanisms import hugetlb
+from .._mechanisms import dmemfs, hugetlb
 from .._model.e820 import apply_arguments
 from .._model.sections import ram_of
 from .._ranges import RangeSet
@@ -81,6 +81,20 @@ def hugepage_problems(host: Host) -> list[Problem]:
         )
         for argument in iterate(host.foreign_tokens)
         if any(same_name(argument.name, name) for name in hugetlb.CONFLICTING)
+    ]
+
+
+def dmem_problems(host: Host) -> list[Problem]:
+    """Arguments of others beside which ``dmem=`` gives other regions than it is predicted to."""
+    return [
+        Problem(
+            "",
+            "foreign-dmem",
+            f"{argument.text} ({_where(argument.text, host.foreign)}) is not Carveout's: the kernel has room for one "
+            "dmem=, and takes cma= and hugetlb_cma= out of memory before it; remove it",
+        )
+        for argument in iterate(host.foreign_tokens)
+        if any(same_name(argument.name, name) for name in dmemfs.CONFLICTING)
     ]
 
 

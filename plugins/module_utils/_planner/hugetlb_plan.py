@@ -18,9 +18,16 @@ from .reading import REST, Amount, Reader
 HUGETLB = "hugetlb"
 #: Sizes of huge pages on x86_64.
 PAGE_SIZES = (2 * MIB, GIB)
-#: Keys of a pool that only some mechanisms have.
-_ONLY_HUGETLB = ("page_size", "mounts", "optimize_vmemmap")
-_NOT_HUGETLB = ("align", "devices", "use", "online", "existing")
+#: Keys of a pool that only some mechanisms have, and these.
+_KEYS = {
+    "page_size": (HUGETLB, "dmemfs"),
+    "mounts": (HUGETLB,),
+    "optimize_vmemmap": (HUGETLB,),
+    "mount": ("dmemfs",),
+    "kernel": ("dmemfs",),
+}
+#: Keys that pools with a page size do without.
+_NOT_PAGED = ("align", "devices", "use", "online", "existing")
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,9 @@ class HugetlbOptions:
 def check_keys(reader: Reader, pool: Mapping[str, Any], path: str) -> None:
     """Keys that mean nothing to the pool's mechanism are refused, not ignored."""
     mechanism = pool["mechanism"]
-    for key in _NOT_HUGETLB if mechanism == HUGETLB else _ONLY_HUGETLB:
+    paged = mechanism in _KEYS["page_size"]
+    foreign = [key for key, mechanisms in _KEYS.items() if mechanism not in mechanisms]
+    for key in (*foreign, *(_NOT_PAGED if paged else ())):
         if key in pool:
             instead = "; the size of its pages is page_size" if key == "align" else ""
             reader.fail(f"{path}.{key}", "key-of-others", f"a {mechanism!r} pool has no {key}{instead}")

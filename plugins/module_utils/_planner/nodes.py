@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from .._errors import NotPossible, Problem
 from .._host.model import Host
-from .._mechanisms import MECHANISMS
+from .._mechanisms import MECHANISMS, dmemfs
 from .._ranges import RangeSet
 from .._units import GIB, SECTION, align_down, align_up, approximate_size, format_size
+from .dmemfs_plan import unit_of
 from .hugepages import size_on, wanted_pages
 from .place import Demand
 from .plan import REST, Amount, Percent, Plan, PoolPlan
@@ -29,7 +30,8 @@ class NodePlan:
 
     ``avoided`` are bytes above 4 GiB that the plan wants avoided, ``firmware`` those between the
     node's first and last usable byte there that are no RAM. ``keep_path`` is where the plan says
-    ``keep``. ``huge`` are bytes of huge pages, which the kernel makes of what no pool here takes.
+    ``keep``. ``huge`` are bytes of huge pages, which the kernel makes of what no pool here takes,
+    ``dmem`` those that a dmemfs pool is to have: it is placed after the pools here (:mod:`.dmemfs`).
     """
 
     node: int
@@ -42,10 +44,11 @@ class NodePlan:
     firmware: int
     keep_path: str
     huge: int = 0
+    dmem: int = 0
 
     @property
     def budget(self) -> int:
-        return self.usable - self.keep - self.huge
+        return self.usable - self.keep - self.huge - self.dmem
 
     def path(self, pool: str) -> str:
         return f"{self.pools[pool].path}.nodes.{self.node}"
@@ -62,7 +65,7 @@ class NodePlan:
 
 
 def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
-    """Translate the plan for each node that a pool names. Pools of huge pages take no range and have no demand.
+    """Translate the plan for each node that a pool names. Pools of huge pages and of dmemfs have no demand.
 
     Raises :class:`NotPossible` for nodes that do not exist and shares that a node does not have.
     """
@@ -75,6 +78,9 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
         usable = host.node_usable(node)
         # A mapping of the plan has no order that means anything: nothing may depend on it.
         pools = {p.name: p for p in sorted(plan.pools, key=lambda p: p.name) if node in p.nodes}
+        rests = [name for name, pool in pools.items() if pool.nodes[node] == REST and not pool.existing]
+        dmem = sum(dmem_amount(p, node, host) or 0 for p in pools.values() if p.mechanism == dmemfs.NAME)
+        every = pools
         pools = {name: pool for name, pool in pools.items() if takes_ranges(pool)}
         huge = size_on(huge_pages, node)
         keep = _bytes_to_keep(plan.keep_for_kernel(node), usable.size)
@@ -100,11 +106,10 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
                     f"{approximate_size(keep + huge - usable.size)} too much",
                 )
             )
-        rests = [name for name, pool in pools.items() if pool.nodes[node] == REST]
         for extra in rests[1:]:
             problems.append(
                 Problem(
-                    f"{pools[extra].path}.nodes.{node}",
+                    f"{every[extra].path}.nodes.{node}",
                     "rest-twice",
                     f"pool {rests[0]!r} takes the rest of node {node} already; give one of them a size",
                 )
@@ -133,6 +138,7 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
                 _span(high) - high.size,
                 path,
                 huge,
+                dmem,
             )
         )
     if problems:
@@ -141,8 +147,16 @@ def node_plans(plan: Plan, host: Host) -> list[NodePlan]:
 
 
 def takes_ranges(pool: PoolPlan) -> bool:
-    """Whether ranges of the host's RAM are carved out for the pool."""
-    return pool.mechanism in MECHANISMS and not pool.existing
+    """Whether the planner chooses ranges of the host's RAM for the pool: those of dmemfs the kernel chooses."""
+    return pool.mechanism in MECHANISMS and pool.mechanism != dmemfs.NAME and not pool.existing
+
+
+def dmem_amount(pool: PoolPlan, node: int, host: Host) -> int | None:
+    """Bytes that a dmemfs pool is to have on a node; None for what is left."""
+    amount = pool.nodes[node]
+    if isinstance(amount, Percent):
+        return align_down(amount.of(host.node_usable(node).size), unit_of(pool.aligns[node]))
+    return amount if isinstance(amount, int) else None
 
 
 def memory_block(host: Host) -> int:

@@ -18,6 +18,7 @@ from .._errors import InvalidInput
 from .._layout import DEVDAX
 from .._ranges import Range
 from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size
+from .dmemfs_plan import DMEMFS, check_single, dmemfs_options
 from .hugetlb_plan import HUGETLB, MountPlan, check_keys, check_places, hugetlb_options
 from .reading import REST as REST
 from .reading import Amount as Amount
@@ -28,9 +29,9 @@ from .ways import CHOICES, spelled
 
 #: The planner chooses (:mod:`.auto`).
 AUTO = "auto"
-MECHANISMS = ("dax", "reserved", "hugetlb", AUTO)
+MECHANISMS = ("dax", "reserved", "hugetlb", DMEMFS, AUTO)
 #: Mechanisms of the plan language that this version does not carry out.
-LATER_MECHANISMS = ("dmemfs", "pmem")
+LATER_MECHANISMS = ("pmem",)
 #: Page sizes that device-DAX can map with on x86_64 (drivers/dax/bus.c, dax_align_valid).
 DAX_ALIGNS = (4 * KIB, 2 * MIB, GIB)
 DEFAULT_ALIGN = 2 * MIB
@@ -65,11 +66,13 @@ class PoolPlan:
     nodes: Mapping[int, Amount]
     aligns: Mapping[int, int]
     devices: tuple[DevicePlan, ...]
-    #: Of 'hugetlb' only: ``aligns`` are the page size there.
+    #: Of 'hugetlb' and 'dmemfs' only: ``aligns`` are the page size there.
     mounts: tuple[MountPlan, ...] = ()
     optimize_vmemmap: bool = False
     #: Uses the DAX regions that the nodes have already: nothing is carved out.
     existing: bool = False
+    #: Of 'dmemfs' only: the kernel that the plan wants to boot, empty where it names none.
+    kernel_release: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Policy:
     trial_boot: bool = False
     idle_foreign_dax: bool = False
     ignore_hmat: bool = False
+    transparent_huge_pages: str = "keep"
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
     kernel_memory = _kernel_memory(reader, data["kernel"]["memory"])
     pools = tuple(_pool(reader, name, pool) for name, pool in data["pools"].items())
     _unique_devices(reader, pools)
+    check_single(reader, [(pool.path, pool.mechanism) for pool in pools])
     check_places(reader, [mount for pool in pools for mount in pool.mounts])
     avoid = []
     for index, entry in enumerate(data.get("avoid", [])):
@@ -156,6 +161,7 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
             bool(policy.get("trial_boot", False)),
             bool(policy.get("idle_foreign_dax", False)),
             bool(policy.get("ignore_hmat", False)),
+            policy.get("transparent_huge_pages", "keep"),
         ),
         data,
     )
@@ -199,6 +205,10 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
         huge = hugetlb_options(reader, pool, nodes, path)
         pages = dict.fromkeys(nodes, huge.page_size)
         return PoolPlan(path, name, mechanism, nodes, pages, (), huge.mounts, huge.optimize_vmemmap)
+    if mechanism == DMEMFS:
+        files = dmemfs_options(reader, pool, nodes, path)
+        pages = dict.fromkeys(nodes, files.page_size)
+        return PoolPlan(path, name, mechanism, nodes, pages, (), files.mounts, kernel_release=files.release)
     existing = bool(pool.get("existing", False))
     if existing:
         check_existing(reader, mechanism, nodes, path)

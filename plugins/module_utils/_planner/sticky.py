@@ -14,13 +14,14 @@ from .._arguments import parse
 from .._errors import NotPossible
 from .._host.model import Host, MapEntry
 from .._layout import Device, Layout, Reservation
-from .._mechanisms import MECHANISMS
+from .._mechanisms import MECHANISMS, dmemfs, reserved
 from .._mechanisms.dax import IGNORE_HMAT
 from .._mechanisms.hugetlb import OPTIMISE
 from .._model.e820 import apply_arguments
 from .._model.kaslr import placement
 from .._model.sections import ram_of
 from .._ranges import Range, RangeSet
+from .dmemfs import still_registered, the_pool, wanted_mount, without_regions
 from .hugepages import check_pages, wanted_mounts, wanted_pages
 from .nodes import NodePlan
 from .plan import DevicePlan, Plan
@@ -29,6 +30,7 @@ from .regions import region_problems
 #: Names of all arguments that layouts of this and earlier versions hold.
 _OWN_ARGUMENTS = frozenset(
     {"memmap", "dax_hmem.region_idle", "nokaslr", "numa", "hugepagesz", "hugepages", "hugetlb_free_vmemmap"}
+    | {"dmem", "transparent_hugepage"}
 )
 
 
@@ -55,15 +57,25 @@ def still_satisfies(
     if not _answers(layout, plan, nodes, carved) or not _same_pages(layout, plan, host):
         return False
     for node in nodes:
-        ranges = [r.range for r in carved if r.node == node.node]
-        if any(not node.free.contains(r) for r in ranges) or sum(r.size for r in ranges) > node.budget:
+        mine = [r for r in carved if r.node == node.node]
+        # memory to be avoided is in holes between the regions of dmem=
+        if any(
+            not node.free.contains(r.range)
+            for r in mine
+            if r.pool in node.pools or r.mechanism == dmemfs.NAME
+        ):
+            return False
+        if sum(r.range.size for r in mine) > node.budget + node.dmem:
             return False
     if any(r.mechanism not in MECHANISMS for r in layout.reservations):
         return False
     tokens = [*host.foreign_tokens, *layout.arguments]
     after = apply_arguments(host.firmware_map, tokens, host.kernel).entries
     ranges = [r.range for r in carved]
-    if ram_of(before).subtract(ram_of(after)) != RangeSet(ranges):
+    if not still_registered(plan, host, carved, tokens, after):
+        return False
+    in_map = RangeSet(r.range for r in carved if r.mechanism != dmemfs.NAME)
+    if ram_of(before).subtract(ram_of(after)) != in_map:
         return False
     if region_problems(host, tokens, after, layout.reservations):
         return False
@@ -76,7 +88,8 @@ def still_satisfies(
 def _same_pages(layout: Layout, plan: Plan, host: Host) -> bool:
     """Whether the huge pages and mounts are the plan's, and the kernel still makes them by the layout's arguments."""
     pages = wanted_pages(plan, host)
-    if layout.hugepages != pages or layout.mounts != wanted_mounts(plan, pages):
+    mounts = (*wanted_mounts(plan, pages), *wanted_mount(plan, layout.reservations))
+    if layout.hugepages != pages or layout.mounts != mounts:
         return False
     asked = [a for a in layout.arguments if parse(a).name.startswith("huge")]
     if not pages:
@@ -85,9 +98,8 @@ def _same_pages(layout: Layout, plan: Plan, host: Host) -> bool:
         return False
     tokens = [*host.foreign_tokens, *layout.arguments]
     try:
-        check_pages(
-            plan, host, pages, tokens, apply_arguments(host.firmware_map, tokens, host.kernel).entries
-        )
+        after = apply_arguments(host.firmware_map, tokens, host.kernel).entries
+        check_pages(plan, host, pages, tokens, without_regions(after, layout.reservations))
     except NotPossible:
         return False
     return True
@@ -100,7 +112,11 @@ def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan], carved: Sequ
     numa = [argument for argument in layout.arguments if parse(argument).name == "numa"]
     if numa and (set(numa) != {IGNORE_HMAT} or not plan.policy.ignore_hmat):
         return False
-    places = {(r.pool, r.node) for r in carved}
+    own = the_pool(plan)
+    kinds = (dmemfs.NAME, reserved.NAME)  # the pool's regions, and the holes between them
+    if any(own and r.pool == own.name and r.mechanism not in kinds for r in carved):
+        return False
+    places = {(r.pool, r.node) for r in carved if own is None or r.pool != own.name}
     if places != {(demand.pool, node.node) for node in nodes for demand in node.demands}:
         return False
     for node in nodes:

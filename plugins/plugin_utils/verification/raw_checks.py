@@ -15,6 +15,7 @@ from .raw import DeviceFile, Raw, Resource
 
 _NO_FILE = DeviceFile("", "", "", "", "")
 _RAM = "System RAM"
+_NOT_INSIDE = (_RAM, "Kernel ", "Crash kernel")
 _MIB = 1 << 20
 
 
@@ -43,12 +44,14 @@ def check_memory_map(layout: Layout, raw: Raw) -> list[str]:
         return ["pools: raw /proc/iomem shows no addresses, it was not read as root"]
     wrong = []
     for reservation in layout.reservations:
+        # what dmemfs has goes on being System RAM there
+        wrong_names = ("Kernel ", "Crash kernel") if reservation.mechanism == "dmemfs" else _NOT_INSIDE
         path = f"pools.{reservation.pool}.nodes.{reservation.node}"
         for resource in raw.iomem:
             inside = resource.first < reservation.end and resource.last >= reservation.start
             if _given_back(layout, resource):
                 continue
-            if inside and resource.name.startswith((_RAM, "Kernel ", "Crash kernel")):
+            if inside and resource.name.startswith(wrong_names):
                 wrong.append(
                     f"{path}: raw /proc/iomem has {resource.name!r} at {resource.first:#x}-{resource.last:#x} inside "
                     f"the reservation [{reservation.start:#x}, {reservation.end:#x})"

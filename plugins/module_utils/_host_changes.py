@@ -20,6 +20,7 @@ from ._host_files import (
     CONFIG_DIRECTORY,
     ENABLED,
     LAYOUT_DIRECTORY,
+    MOUNT_SERVICES,
     PROGRAM_DIRECTORY,
     SERVICE,
     TARGET,
@@ -149,13 +150,17 @@ def plan_absent(system: System) -> Plan:
 
 
 def _is_of_mounts(path: str) -> bool:
-    return path == TARGET_MOUNTS or (path.startswith(UNIT_DIRECTORY) and path.endswith(".mount"))
+    return path in (TARGET_MOUNTS, *MOUNT_SERVICES) or (
+        path.startswith(UNIT_DIRECTORY) and path.endswith(".mount")
+    )
 
 
 def _changed_mounts(changes: Sequence[Change]) -> tuple[str, ...]:
-    """Units of mounts that are there and become others, or go."""
+    """Units of mounts that are there and become others, or go, and what stands around them."""
     paths = [change.path for change in changes if change.before is not None]
-    return tuple(posixpath.basename(path) for path in paths if path.endswith(".mount"))
+    return tuple(
+        posixpath.basename(path) for path in paths if path.endswith(".mount") or path in MOUNT_SERVICES
+    )
 
 
 def _check_places(system: System, mounts: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 
 from ._layout import LAYOUT_ID, Layout
-from ._mounts import unit_text
+from ._mounts import MODULE_SERVICE, OWNER_SERVICE, service_texts, unit_text
 from ._system import System
 from ._tenant_units import UNIT_DIRECTORY, drop_in_path, drop_ins
 from ._version import VERSION
@@ -32,6 +32,8 @@ ENABLED = f"{UNIT_DIRECTORY}/multi-user.target.wants/{TARGET}"
 
 #: The first line of every unit of ours, by which a mount unit is known.
 HEADER = "# Written by Carveout (carveout.memory.host_files); changes are overwritten."
+#: What stands around a mount of dmemfs.
+MOUNT_SERVICES = (f"{UNIT_DIRECTORY}/{MODULE_SERVICE}", f"{UNIT_DIRECTORY}/{OWNER_SERVICE}")
 #: Has the target want the mounts of the layout.
 TARGET_MOUNTS = f"{UNIT_DIRECTORY}/{TARGET}.d/mounts.conf"
 
@@ -120,6 +122,9 @@ def mount_texts(layout: Layout) -> dict[str, str]:
         return {}
     units = sorted(mount.unit for mount in layout.mounts)
     texts = {f"{UNIT_DIRECTORY}/{m.unit}": unit_text(m, HEADER, TARGET) for m in layout.mounts}
+    services = service_texts(layout.mounts, HEADER, TARGET)
+    texts.update({f"{UNIT_DIRECTORY}/{name}": text for name, text in services.items()})
+    units += [name for name in services if name == OWNER_SERVICE]
     texts[TARGET_MOUNTS] = f"{HEADER}\n[Unit]\n" + "".join(f"Wants={unit}\n" for unit in units)
     return texts
 
@@ -149,6 +154,7 @@ def known_paths(system: System) -> list[str]:
         *unit_texts(),
         *mount_units(system),
         TARGET_MOUNTS,
+        *MOUNT_SERVICES,
         *(
             drop_in_path(name[: -len(".d")])
             for name in system.listdir(UNIT_DIRECTORY)

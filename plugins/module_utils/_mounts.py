@@ -8,12 +8,15 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ._units import kernel_size
 
 HUGETLBFS = "hugetlbfs"
 DMEMFS = "dmemfs"
+MODULE_SERVICE = "carveout-dmemfs.service"
+OWNER_SERVICE = "carveout-dmemfs-owner.service"
 #: No character that a unit file, a shell or mount(8) could read as more than itself.
 _PATH = re.compile(r"(?:/[A-Za-z0-9_.-]{1,64}){1,16}")
 #: What the system has there: a mount would hide it.
@@ -80,23 +83,21 @@ def unit_name(path: str) -> str:
 def unit_text(mount: Mount, header: str, target: str) -> str:
     """The unit: it mounts at boots that are for a layout, before the target is reached.
 
-    Names of accounts are turned into numbers by mount(8) (libmount, mnt_optstr_fix_uid).
+    Names of accounts are turned into numbers by mount(8) (libmount, mnt_optstr_fix_uid). dmemfs takes nothing
+    but its page size, so owner and mode are set by a service that the mount pulls in.
     """
-    options = [
-        f"pagesize={kernel_size(mount.page_size)}",
-        f"size={mount.size}",
-        f"uid={mount.owner}",
-        f"gid={mount.group}",
-        f"mode={mount.mode}",
-        "nosuid",
-        "nodev",
-    ]
+    options = [f"pagesize={kernel_size(mount.page_size)}", "nosuid", "nodev"]
+    what, services = "Files", f"Wants={MODULE_SERVICE} {OWNER_SERVICE}\nAfter={MODULE_SERVICE}\n"
+    if mount.kind == HUGETLBFS:
+        what, services = "Huge pages", ""
+        own = [f"size={mount.size}", f"uid={mount.owner}", f"gid={mount.group}", f"mode={mount.mode}"]
+        options[1:1] = own
     return f"""\
 {header}
 [Unit]
-Description=Huge pages of the Carveout pool {mount.pool}
+Description={what} of the Carveout pool {mount.pool}
 ConditionKernelCommandLine=carveout.layout
-Before={target}
+{services}Before={target}
 
 [Mount]
 What={mount.kind}
@@ -104,3 +105,43 @@ Where={mount.path}
 Type={mount.kind}
 Options={",".join(options)}
 """
+
+
+def service_texts(mounts: Sequence[Mount], header: str, target: str) -> dict[str, str]:
+    """Text by name of the services around a dmemfs mount: one loads its module, one sets owner and mode.
+
+    The module has no alias that mount(2) would load it by (fs/dmemfs/inode.c); the directory comes up with
+    mode 0000.
+    """
+    found = [mount for mount in mounts if mount.kind == DMEMFS]
+    if not found:
+        return {}
+    mount = found[0]
+    module = f"""\
+{header}
+[Unit]
+Description=Load dmemfs for the Carveout pool {mount.pool}
+ConditionKernelCommandLine=carveout.layout
+Before={mount.unit}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=-/sbin/modprobe dmemfs
+"""
+    owner = f"""\
+{header}
+[Unit]
+Description=Owner and mode of {mount.path}
+ConditionKernelCommandLine=carveout.layout
+BindsTo={mount.unit}
+After={mount.unit}
+Before={target}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/chown -- {mount.owner}:{mount.group} {mount.path}
+ExecStart=/bin/chmod -- {mount.mode} {mount.path}
+"""
+    return {MODULE_SERVICE: module, OWNER_SERVICE: owner}

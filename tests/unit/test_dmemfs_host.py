@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_hosts import make_plan
+from small_hosts import make_host, make_plan
+from test_hugetlb import Tree, install
 
 from ansible_collections.carveout.memory.plugins.module_utils._expect.dmemfs import dmemfs
 from ansible_collections.carveout.memory.plugins.module_utils._expect.memory import memory
@@ -21,6 +22,8 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.dmesg import
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json, host_to_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
 from ansible_collections.carveout.memory.plugins.module_utils._host.tree import read_host
+from ansible_collections.carveout.memory.plugins.module_utils._host_changes import up_to_date
+from ansible_collections.carveout.memory.plugins.module_utils._host_files import TARGET_MOUNTS, known_files
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._system import Completed, RealSystem
@@ -139,3 +142,43 @@ def test_only_a_log_that_reaches_back_is_believed() -> None:
     line = "[0.1] dmem: register region [0x100000000 - 0x1c0000000] on node 0.\n"
     assert parse_regions(line) is None
     assert parse_regions("[0.0] dmem: pre-defined region: 93\n" + line) == [[4 * GIB, 7 * GIB, 0]]
+
+
+def layout_with(mount: Any) -> Layout:
+    host = make_host(
+        [(0, 3 * GIB, 1), (4 * GIB, 12 * GIB, 1)], [(0, 0, 12 * GIB)],
+        kernel_running="5.4.119", kernel_default="5.4.119", kernel_config=CONFIG,
+    )  # fmt: skip
+    pool = {"mechanism": "dmemfs", "nodes": {"0": "2GiB"}, "page_size": "1GiB", "mount": mount}
+    return make_layout(make_plan("2GiB", {"files": pool}, policy={"transparent_huge_pages": "never"}), host)
+
+
+def test_units_of_a_mount_come_change_and_go(tmp_path: Path) -> None:
+    """dmemfs takes nothing but the page size: owner and mode are set behind the mount."""
+    tree, units = Tree(tmp_path), tmp_path / "etc/systemd/system"
+    assert install(tree, layout_with("/mnt/files")).unmount == ()
+    unit = (units / "mnt-files.mount").read_text()
+    assert "What=dmemfs\nWhere=/mnt/files\nType=dmemfs\nOptions=pagesize=1G,nosuid,nodev\n" in unit
+    assert "Wants=carveout-dmemfs.service carveout-dmemfs-owner.service\n" in unit
+    assert "After=carveout-dmemfs.service\nBefore=carveout.target\n" in unit
+    assert "ExecStart=-/sbin/modprobe dmemfs\n" in (units / "carveout-dmemfs.service").read_text()
+    owner = (units / "carveout-dmemfs-owner.service").read_text()
+    assert "ExecStart=/bin/chown -- root:root /mnt/files\nExecStart=/bin/chmod -- 0755 /mnt/files\n" in owner
+    wants = (tmp_path / TARGET_MOUNTS.lstrip("/")).read_text()
+    assert wants.endswith("[Unit]\nWants=mnt-files.mount\nWants=carveout-dmemfs-owner.service\n")
+
+    other = layout_with({"path": "/mnt/files", "group": "kvm", "mode": "0770"})
+    assert not up_to_date(known_files(tree), "0" * 64, other, None)
+    assert install(tree, other).unmount == ("carveout-dmemfs-owner.service",)
+    assert "chown -- root:kvm" in (units / "carveout-dmemfs-owner.service").read_text()
+
+    without = layout_of_nothing()
+    assert set(install(tree, without).unmount) == {
+        "mnt-files.mount", "carveout-dmemfs.service", "carveout-dmemfs-owner.service"
+    }  # fmt: skip
+    assert not list(units.glob("*dmemfs*")) and not list(units.glob("*.mount"))
+
+
+def layout_of_nothing() -> Layout:
+    host = make_host([(0, 3 * GIB, 1), (4 * GIB, 12 * GIB, 1)], [(0, 0, 12 * GIB)])
+    return make_layout(make_plan("2GiB", {"a": {"mechanism": "reserved", "nodes": {"0": "1GiB"}}}), host)

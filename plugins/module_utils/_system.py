@@ -22,6 +22,9 @@ from typing import NamedTuple, Protocol
 #: Nothing that Carveout reads is nearly as long; what is has no business where it stands.
 _MAX_READ = 64 << 20
 
+#: The extended attribute that holds a file's SELinux label.
+_LABEL = "security.selinux"
+
 
 class Completed(NamedTuple):
     """What a command left: its status and its output as text."""
@@ -56,7 +59,10 @@ class System(Protocol):
         """
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Replace a file: written beside it, synced, renamed over, the directory synced."""
+        """Replace a file: written beside it, synced, renamed over, the directory synced.
+
+        The SELinux label of the file before stays.
+        """
 
     def write_sysfs(self, path: str, text: str, seconds: int = 0) -> None:
         """One write into an existing attribute, never creating a file.
@@ -124,6 +130,7 @@ class RealSystem:
             with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
                 file.flush()
+                self._keep_label(target, file.fileno())
                 os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             os.replace(temporary, target)
@@ -131,6 +138,15 @@ class RealSystem:
             os.unlink(temporary)
             raise
         self._sync_directory(directory)
+
+    @staticmethod
+    def _keep_label(target: str, handle: int) -> None:
+        # a new file has its directory's label: /etc/default/grub, for one, is of a type of its own
+        try:
+            label = os.getxattr(target, _LABEL)
+        except OSError:
+            return  # there is none: no file before, or no SELinux
+        os.setxattr(handle, _LABEL, label)
 
     @staticmethod
     def _sync_directory(directory: str) -> None:

@@ -12,13 +12,18 @@ version_added: 0.1.0
 author:
   - Contributors to the Carveout project (@carveout)
 description:
-  - Writes the kernel arguments of a layout into a drop-in of its own, C(/etc/default/grub.d/zz-carveout.cfg), has
-    GRUB's menu generated, and reads back from the menu what the entry that boots next hands to its kernel.
+  - On hosts whose GRUB boots a generated menu (the Debian family), writes the kernel arguments of a layout into a
+    drop-in of its own, C(/etc/default/grub.d/zz-carveout.cfg), has the menu generated, and reads back from it what the
+    entry that boots next hands to its kernel.
+  - On hosts whose GRUB boots by entry files (C(blscfg); Fedora, RHEL 8 and later and their relatives), puts the
+    arguments into every entry but the rescue entry, and into what later kernels get theirs from (C(kernelopts) in
+    C(grubenv), C(/etc/kernel/cmdline), C(GRUB_CMDLINE_LINUX) in C(/etc/default/grub), where they are there), and
+    reads back what GRUB makes of it. No augeas is needed. Which of the two a host is, its files say.
   - Arguments reach C(/proc/cmdline) exactly as they are given, C($) and shell characters too. What GRUB's loader would
     change on the way (single quotes, backslashes, double quotes other than around a whole argument
     with blanks) is refused before anything is written.
   - Arguments of others are never rewritten, reordered or dropped. Where they are not the same after the menu was
-    generated, or ours are not there as one unbroken run, drop-in and menu are put back and the module fails.
+    generated, or ours are not there as one unbroken run, every file is put back and the module fails.
   - The drop-in is edited through augeas, which also has to be able to read C(/etc/default/grub) and the other drop-ins.
     What counts is never these files, but the generated entry and C(/proc/cmdline).
   - Does not reboot; RV(reboot_required) tells whether the running kernel still has other arguments.
@@ -32,14 +37,21 @@ options:
   state:
     description:
       - V(present) makes O(arguments) stand in the entry that boots next, as one unbroken run.
-      - V(absent) removes the drop-in and all arguments that it brought.
+      - V(absent) removes the drop-in and all arguments that it brought, or takes ours out of every entry file.
     type: str
     choices: [present, absent]
     default: present
+  kernel:
+    description:
+      - Release of the kernel whose entry boots by default, as C(uname -r) shows it. An entry for it has to be there.
+      - Without it the default entry is not Carveout's; what was chosen by this option before is taken back.
+      - Only for O(state=present).
+    type: str
 requirements:
   - root
-  - python3-augeas on the managed host, for O(state=present)
-  - GRUB with C(/etc/default/grub), C(/etc/default/grub.d) and C(/boot/grub/grub.cfg), as the Debian family has it
+  - GRUB with C(/etc/default/grub), C(/etc/default/grub.d) and C(/boot/grub/grub.cfg), as the Debian family has it,
+    and then python3-augeas on the managed host for O(state=present); or
+  - GRUB with entry files in C(/boot/loader/entries)
 attributes:
   check_mode:
     description: Predicts the drop-in and the boot entry without touching the host.
@@ -81,7 +93,8 @@ actions:
     - run /usr/sbin/update-grub
 reboot_required:
   description:
-    - Whether the running kernel was booted with other arguments of ours than it should be.
+    - Whether the running kernel is another than O(kernel), or was booted with other arguments of ours than it should
+      be.
     - With O(state=present), whether O(arguments) do not stand in C(/proc/cmdline) as one unbroken run. The ID alone
       may be another one where the host stores that layout. Then only devices differ, and
       M(carveout.memory.dax_devices) changes them without a reboot.
@@ -97,7 +110,7 @@ boot_arguments:
   elements: str
   sample: ["root=UUID=0f1c", "ro", "quiet", "carveout.layout=0123456789abcdef", "memmap=1G%5G-1+0xefffffff"]
 previous:
-  description: Our arguments in the drop-in before the change; empty where there were none.
+  description: Our arguments in the drop-in or the entries before the change; empty where there were none.
   returned: success
   type: list
   elements: str
@@ -127,8 +140,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from ansible_collections.carveout.memory.plugins.module_utils._boot.grub import read_loader
-from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_apply import apply, plan
+from ansible_collections.carveout.memory.plugins.module_utils._boot.loader import (
+    apply,
+    needs_augeas,
+    plan,
+    read_loader,
+)
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import (
     SYSTEM_PYTHONS,
@@ -137,13 +154,13 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_bindi
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 
-def load_augeas(module: AnsibleModule) -> Any:
+def load_augeas(module: AnsibleModule, system: RealSystem) -> Any:
     """The binding, from another interpreter of the host if this one has none.
 
-    Only what is written goes through augeas: removal does without it, where nobody can install it any more.
+    Only drop-ins that are written go through augeas: removal does without it, where nobody can install it any more.
     """
     augeas = open_augeas()
-    if augeas is not None or module.params["state"] == "absent":
+    if augeas is not None or module.params["state"] == "absent" or not needs_augeas(system):
         return augeas
     interpreter = None if has_respawned() else probe_interpreters_for_module(SYSTEM_PYTHONS, "augeas")
     if interpreter:
@@ -159,18 +176,21 @@ def main() -> None:
         argument_spec={
             "arguments": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "kernel": {"type": "str"},
         },
         required_if=[("state", "present", ["arguments"])],
         supports_check_mode=True,
     )
     if os.geteuid() != 0:
         module.fail_json(msg="the boot loader is configured by root; use become: true", problems=[])
-    augeas = load_augeas(module)
     system = RealSystem()
-    wanted = module.params["arguments"] if module.params["state"] == "present" else None
+    augeas = load_augeas(module, system)
+    present = module.params["state"] == "present"
+    wanted = module.params["arguments"] if present else None
+    kernel = (module.params["kernel"] or "") if present else ""
     try:
         before = read_loader(system, augeas)
-        change = plan(before, augeas, wanted)
+        change = plan(system, augeas, before, wanted, kernel)
         after = before if module.check_mode else apply(system, augeas, change)
     except CarveoutError as error:
         module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])

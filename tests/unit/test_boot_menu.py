@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import find_sequence, split
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_encode import encode, shell_value
-from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_machine import environment_block
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_menu import BootEntry, next_entry
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_words import GrubScriptError
+from ansible_collections.carveout.memory.plugins.module_utils._boot.grubenv import variables_of
 
 DATA = Path(__file__).parent / "test_boot_data"
 ADVANCED = "gnulinux-advanced-9dea0115-9323-4e9f-8f0a-5e941f9ae704"
@@ -211,7 +211,7 @@ def test_a_file_that_sources_itself_is_an_error() -> None:
 
 
 def test_the_environment_block_protects_characters_by_a_backslash() -> None:
-    assert environment_block("# GRUB Environment Block\na=1\nb=x\\\ny\\\\z\n####") == {
+    assert variables_of("# GRUB Environment Block\na=1\nb=x\\\ny\\\\z\n####") == {
         "a": "1",
         "b": "x\ny\\z",
     }

@@ -77,6 +77,36 @@ def with_augeas() -> None:
     Augeas(flags=Augeas.NO_LOAD | Augeas.NO_MODL_AUTOLOAD).close()
 
 
+def test_a_host_that_boots_by_entry_files_needs_no_augeas(
+    root: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_cmdline, "open_augeas", lambda: None)
+    (root / "boot/grub2").mkdir()
+    (root / "boot/grub2/grub.cfg").write_text("load_env\nset default=${saved_entry}\nblscfg\n")
+    (root / "boot/grub2/grubenv").write_text("# GRUB Environment Block\n".ljust(1024, "#"))
+    (root / "boot/loader/entries").mkdir(parents=True)
+    for release in ("6.1", "6.2"):
+        entry = f"title Linux {release}\nlinux /vmlinuz-{release}\noptions root=UUID=1 ro\n"
+        (root / f"boot/loader/entries/m-{release}.conf").write_text(entry)
+    (root / "etc/default/grub").unlink()
+    arguments = OURS[:2]
+    done = run(arguments=arguments, kernel="6.1", _ansible_check_mode=True)
+    assert (done["changed"], done["reboot_required"]) == (True, True)
+    assert done["boot_arguments"] == ["root=UUID=1", "ro", *arguments]
+    done = run(arguments=arguments, kernel="6.1")
+    assert done["actions"] == [
+        "write /boot/loader/entries/m-6.2.conf",
+        "write /boot/loader/entries/m-6.1.conf",
+        "write /boot/grub2/grubenv",
+    ]
+    assert done["boot_arguments"] == ["root=UUID=1", "ro", *arguments]
+    assert not run(arguments=arguments, kernel="6.1")["changed"]
+    refused = run(arguments=OURS)
+    assert [problem["code"] for problem in refused["problems"]] == ["argument-not-encodable"]
+    assert run(state="absent")["previous"] == arguments
+    assert "carveout" not in (root / "boot/grub2/grubenv").read_text()
+
+
 @pytest.mark.usefixtures("with_augeas")
 def test_present_twice_then_absent(root: Path, run: Run) -> None:
     before = (root / "boot/grub/grub.cfg").read_bytes()
@@ -189,7 +219,7 @@ def test_a_missing_lens_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch
 
 def test_documentation_and_specification_agree() -> None:
     documentation = yaml.safe_load(kernel_cmdline.DOCUMENTATION)
-    assert set(documentation["options"]) == {"arguments", "state"}
+    assert set(documentation["options"]) == {"arguments", "state", "kernel"}
     assert documentation["extends_documentation_fragment"] == ["carveout.memory.attributes"]
     returned = set(yaml.safe_load(kernel_cmdline.RETURN))
     assert returned == {"actions", "reboot_required", "boot_arguments", "previous", "problems"}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._arguments import COMMAND_LINE_SIZE, LAYOUT_ARGUMENT, carries, find_sequence, layout_id, parse
 from .._errors import InvalidInput, NotPossible
@@ -21,33 +21,49 @@ from .state import LoaderState
 
 
 @dataclass(frozen=True)
+class FileEdit:
+    """A file's text before and after, None where there is no such file. ``mode`` are its permissions."""
+
+    path: str
+    before: str | None
+    after: str | None
+    mode: int = 0o644
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.after
+
+    @property
+    def action(self) -> str:
+        return f"{'remove' if self.after is None else 'write'} {self.path}"
+
+
+@dataclass(frozen=True)
 class Change:
     """From the state as read to the one that is wanted.
 
-    ``wanted`` are our arguments, none for removal. ``text`` is what our drop-in has to hold, None
-    where there must be none. ``arguments`` is the predicted command line of the next entry, ours
-    included; ``rests`` are the lists that may remain of it without ours: more than one only where
-    a run of ours stands there whose end is not known.
+    ``wanted`` are our arguments, none for removal. ``files`` are what has to be written for that, in
+    order. ``arguments`` is the predicted command line of the next entry, ours included; ``rests``
+    are the lists that may remain of it without ours: more than one only where a run of ours stands
+    there whose end is not known. ``kernel`` is the release that the next entry has to start, empty
+    where that is not ours to say.
     """
 
     state: LoaderState
     wanted: tuple[str, ...]
-    text: str | None
+    files: tuple[FileEdit, ...]
     arguments: tuple[str, ...]
     rests: tuple[tuple[str, ...], ...]
     changed: bool
+    kernel: str = ""
 
     @property
     def actions(self) -> list[str]:
         """The steps, in order, as they would be done by hand."""
         if not self.changed:
             return []
-        steps = []
-        if self.text is None and self.state.drop_in_text is not None:
-            steps.append(f"remove {self.state.drop_in}")
-        elif self.text is not None and self.text != self.state.drop_in_text:
-            steps.append(f"write {self.state.drop_in}")
-        return [*steps, f"run {' '.join(self.state.regenerate)}"]
+        steps = [file.action for file in self.files if file.changed]
+        return [*steps, *([f"run {' '.join(self.state.regenerate)}"] if self.state.regenerate else [])]
 
     @property
     def reboot_required(self) -> bool:
@@ -57,15 +73,17 @@ class Change:
         are changed in the running system.
         """
         running = self.state.running
+        if self.kernel and self.kernel != self.state.running_kernel:
+            return True
         twice = running.count(f"{LAYOUT_ARGUMENT}={layout_id(running)}") > 1
         return twice or not carries(running, self.wanted, self.state.stored)
 
     @property
     def diff(self) -> list[dict[str, str]]:
-        """The drop-in, and the entry's arguments one a line, before and after."""
+        """The files, and the entry's arguments one a line, before and after."""
         arguments = self.arguments if self.changed else self.state.boot_arguments or ()
         texts = [
-            (self.state.drop_in, self.state.drop_in_text or "", self.text or ""),
+            *((file.path, file.before or "", file.after or "") for file in self.files),
             (
                 f"boot entry {self.state.entry}",
                 "".join(f"{token}\n" for token in self.state.boot_arguments or ()),
@@ -77,11 +95,13 @@ class Change:
             for header, before, after in texts
         ]
 
-    def problem_of(self, arguments: Sequence[str] | None) -> str:
-        """What is wrong with a regenerated entry's arguments; empty where nothing is."""
-        if arguments is None:
+    def problem_of(self, after: LoaderState) -> str:
+        """What is wrong with the entry that boots next after the change; empty where nothing is."""
+        if after.boot_arguments is None:
             return "it cannot be read any more"
-        rest = list(arguments)
+        if self.kernel and after.kernel != self.kernel:
+            return f"it starts the kernel {after.kernel or 'of unknown release'} and not {self.kernel}"
+        rest = list(after.boot_arguments)
         if self.wanted:
             index = find_sequence(rest, self.wanted)
             if index < 0:
@@ -97,10 +117,18 @@ class Change:
         return ""
 
 
-def plan_change(state: LoaderState, wanted: Sequence[str], text: str | None) -> Change:
-    """The change that leads to ``wanted``; ``text`` is the loader's rendering of our drop-in for it.
+def plan_change(
+    state: LoaderState,
+    wanted: Sequence[str],
+    files: Sequence[FileEdit],
+    *,
+    arguments: Sequence[str] | None = None,
+    kernel: str = "",
+) -> Change:
+    """The change that leads to ``wanted``, none for removal; ``files`` are the loader's edits for it.
 
-    Both are empty for removal. Raises :class:`NotPossible` where the host cannot do it.
+    ``arguments`` is the command line that the loader predicts; by default ours are taken to stand where they stood,
+    or at the end. Raises :class:`NotPossible` where the host cannot do it.
     """
     if state.problem and not _nothing_of_ours(state, wanted):
         raise NotPossible.of("boot", "boot-loader-unsupported", state.problem)
@@ -108,17 +136,17 @@ def plan_change(state: LoaderState, wanted: Sequence[str], text: str | None) -> 
         raise NotPossible.of("boot", "boot-configuration-unparsable", state.unparsable)
     before = list(state.boot_arguments or ())
     owned = owned_runs(before, [wanted, state.owned, *state.stored])
-    rest = without_owned(before, owned)
-    start = owned[0].start if owned else len(before)
-    arguments = (*rest[:start], *wanted, *rest[start:])
+    if arguments is None:
+        rest = without_owned(before, owned)
+        start = owned[0].start if owned else len(before)
+        arguments = (*rest[:start], *wanted, *rest[start:])
     if wanted:
-        _check_reaches_kernel(state, arguments, start)
-    rests = _rests(before, owned)
-    as_it_is = Change(state, tuple(wanted), text, arguments, rests, False)
-    changed = text != state.drop_in_text or bool(
-        state.boot_arguments is not None and as_it_is.problem_of(before)
+        _check_reaches_kernel(state, arguments, max(find_sequence(arguments, wanted), 0))
+    change = Change(
+        state, tuple(wanted), tuple(files), tuple(arguments), _rests(before, owned), False, kernel
     )
-    return Change(state, tuple(wanted), text, arguments, rests, changed)
+    wrong = state.boot_arguments is not None and bool(change.problem_of(state))
+    return replace(change, changed=wrong or any(file.changed for file in files))
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -139,9 +167,22 @@ def check_arguments(arguments: Sequence[str]) -> None:
             )
 
 
+def default_entry(state: LoaderState, kernel: str) -> str:
+    """What names the entry of a kernel as the default. Raises :class:`NotPossible` where there is none."""
+    found = next((name for release, name in state.kernels if release == kernel), None)
+    if found is None:
+        there = ", ".join(sorted({release for release, _ in state.kernels})) or "none"
+        raise NotPossible.of(
+            "boot.kernel",
+            "kernel-without-entry",
+            f"no boot entry starts the kernel {kernel}: install its package (kernels with an entry: {there})",
+        )
+    return found
+
+
 def _nothing_of_ours(state: LoaderState, wanted: Sequence[str]) -> bool:
     there = layout_id(state.boot_arguments or ()) is not None
-    return not wanted and state.drop_in_text is None and not there
+    return not wanted and state.drop_in_text is None and not state.owned and not there
 
 
 def _rests(before: Sequence[str], owned: Sequence[Owned]) -> tuple[tuple[str, ...], ...]:

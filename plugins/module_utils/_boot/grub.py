@@ -9,23 +9,25 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import re
 from typing import Any
 
-from .._arguments import is_memory_argument, split
-from .._host.model import ForeignArgument
+from .._arguments import split
 from .._system import System
 from . import grub_files
 from .grub_files import DROP_IN, Unparsable
 from .grub_machine import PREFIX
-from .grub_menu import BootEntry, next_entry
+from .grub_menu import BootEntry, linux_entries, next_entry
 from .grub_words import GrubScriptError
-from .ownership import owned_runs, without_owned
+from .reading import foreign_arguments, read_text, running_kernel, stored_arguments
 from .state import LoaderState
 
 MENU = PREFIX + "/grub.cfg"
-LAYOUTS = "/etc/carveout/layouts"
+
+#: Arguments by which 10_linux makes its recovery entries, in Debian and in Ubuntu.
+_RECOVERY = {"single", "recovery"}
+#: IDs that mean themselves between quotes, to sh and to GRUB.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_.,:@%/+> -]+")
 
 
 def read_loader(system: System, augeas: Any) -> LoaderState:
@@ -34,8 +36,8 @@ def read_loader(system: System, augeas: Any) -> LoaderState:
     ``augeas`` is an ``augeas.Augeas`` of either Python binding, or None: foreign arguments then
     come without file and line.
     """
-    running = tuple(split(_read(system, "/proc/cmdline") or ""))
-    stored = _stored_arguments(system)
+    running = tuple(split(read_text(system, "/proc/cmdline") or ""))
+    stored = stored_arguments(system)
     try:
         regenerate, problem = _tools(system)
         drop_in_text = system.read(DROP_IN)
@@ -47,15 +49,18 @@ def read_loader(system: System, augeas: Any) -> LoaderState:
             problem=f"{error.filename}: {error.strerror}",
             drop_in=DROP_IN,
             running=running,
+            running_kernel=running_kernel(system),
             stored=stored,
-            foreign=tuple(_foreign([], running, stored, [])),
+            foreign=tuple(foreign_arguments([], running, stored, [])),
         )
     entry = None
+    kernels: tuple[tuple[str, str], ...] = ()
     if not problem and menu is None:
         problem = f"no {MENU}: this host does not boot by GRUB, or its menu was never generated"
     elif menu is not None:
         try:
             entry = _next_entry(system, menu)
+            kernels = _kernels(system, menu)
         except GrubScriptError as error:
             problem = problem or f"{MENU}: {error}"
     arguments = split(entry.arguments) if entry else None
@@ -71,19 +76,13 @@ def read_loader(system: System, augeas: Any) -> LoaderState:
         entry=entry.title if entry else "",
         command_line=entry.command_line if entry else "",
         kernel=entry.kernel if entry else "",
+        kernels=kernels,
         running=running,
+        running_kernel=running_kernel(system),
         stored=stored,
-        foreign=tuple(_foreign(arguments or [], running, [owned, *stored], located)),
+        foreign=tuple(foreign_arguments(arguments or [], running, [owned, *stored], located)),
         regenerate=regenerate,
     )
-
-
-def _read(system: System, path: str) -> str | None:
-    """A file's text, None where it cannot be read."""
-    try:
-        return system.read(path)
-    except OSError:
-        return None
 
 
 def _tools(system: System) -> tuple[tuple[str, ...], str]:
@@ -105,8 +104,21 @@ def _tools(system: System) -> tuple[tuple[str, ...], str]:
 
 
 def _next_entry(system: System, menu: str) -> BootEntry:
-    platform = "efi" if system.listdir("/sys/firmware/efi") else "pc"
-    return next_entry(menu, lambda path: _read(system, path), platform)
+    return next_entry(menu, lambda path: read_text(system, path), _platform(system))
+
+
+def _platform(system: System) -> str:
+    return "efi" if system.listdir("/sys/firmware/efi") else "pc"
+
+
+def _kernels(system: System, menu: str) -> tuple[tuple[str, str], ...]:
+    """Each release with the ID of its entry; one that names the release before one that may move to another."""
+    entries = [
+        entry
+        for entry in linux_entries(menu, lambda path: read_text(system, path), _platform(system))
+        if entry.kernel and not _RECOVERY & set(entry.words) and _PLAIN_ID.fullmatch(entry.id)
+    ]
+    return tuple((e.kernel, e.id) for e in sorted(entries, key=lambda entry: entry.kernel not in entry.id))
 
 
 def _owned(drop_in_text: str | None) -> list[str]:
@@ -128,43 +140,3 @@ def _configuration(system: System, augeas: Any) -> tuple[str, list[tuple[str, st
         except Unparsable as error:
             problems.append(str(error))
     return "; ".join(problems), located
-
-
-def _stored_arguments(system: System) -> tuple[tuple[str, ...], ...]:
-    """The argument lists of the layouts stored on the host; a damaged file has none."""
-    found = []
-    try:
-        names = system.listdir(LAYOUTS)
-    except OSError:
-        names = []
-    for name in names:
-        try:
-            arguments = json.loads(_read(system, f"{LAYOUTS}/{name}") or "")["kernel_arguments"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            continue
-        if isinstance(arguments, list) and all(isinstance(argument, str) for argument in arguments):
-            found.append(tuple(arguments))
-    return tuple(found)
-
-
-def _foreign(
-    arguments: Sequence[str],
-    running: Sequence[str],
-    ours: Sequence[Sequence[str]],
-    located: Sequence[tuple[str, str, int]],
-) -> list[ForeignArgument]:
-    """Memory arguments that are not ours: of the next boot, then those only this boot has."""
-    places = list(located)
-    found = []
-    rest = without_owned(arguments, owned_runs(arguments, ours))
-    for token in filter(is_memory_argument, rest):
-        place = next((place for place in places if place[0] == token), None)
-        if place:
-            places.remove(place)
-        found.append(ForeignArgument(token, *(place[1:] if place else ("", 0))))
-    for token in filter(is_memory_argument, without_owned(running, owned_runs(running, ours))):
-        if token in rest:
-            rest.remove(token)
-        else:
-            found.append(ForeignArgument(token, "", 0))
-    return found

@@ -13,23 +13,25 @@ from typing import Any, NamedTuple
 from .._errors import CarveoutError
 from .._system import System
 from . import grub_files
-from .change import Change, check_arguments, plan_change
+from .change import Change, FileEdit, check_arguments, default_entry, plan_change
 from .grub import MENU, read_loader
 from .grub_encode import VARIABLE
 from .grub_files import DROP_IN
 from .state import LoaderState
 
 
-def plan(state: LoaderState, augeas: Any, wanted: Sequence[str] | None) -> Change:
-    """The change to ``wanted``, None for removal. Changes nothing.
+def plan(state: LoaderState, augeas: Any, wanted: Sequence[str] | None, kernel: str = "") -> Change:
+    """The change to ``wanted``, None for removal; ``kernel`` is the release whose entry has to be the default.
 
-    Raises :class:`InvalidInput` for what is no layout's argument list, :class:`NotPossible` where
-    this host cannot boot with it.
+    Changes nothing. Raises :class:`InvalidInput` for what is no layout's argument list,
+    :class:`NotPossible` where this host cannot boot with it.
     """
     if wanted is None:
-        return plan_change(state, (), None)
+        return plan_change(state, (), [FileEdit(DROP_IN, state.drop_in_text, None)])
     check_arguments(wanted)
-    return plan_change(state, wanted, grub_files.render(augeas, wanted))
+    default = default_entry(state, kernel) if kernel else ""
+    text = grub_files.render(augeas, wanted, default)
+    return plan_change(state, wanted, [FileEdit(DROP_IN, state.drop_in_text, text)], kernel=kernel)
 
 
 def apply(system: System, augeas: Any, change: Change) -> LoaderState:
@@ -44,7 +46,7 @@ def apply(system: System, augeas: Any, change: Change) -> LoaderState:
     kept = _keep(system, change)
     problem = ""
     try:
-        _put(system, change.text)
+        _put(system, change.files[0].after)
         problem = _regenerate(system, change.state)
         after = read_loader(system, augeas)
         problem = problem or _read_back(system, augeas, change, after)
@@ -76,7 +78,7 @@ def _regenerate(system: System, state: LoaderState) -> str:
 
 
 def _read_back(system: System, augeas: Any, change: Change, after: LoaderState) -> str:
-    problem = change.problem_of(after.boot_arguments)
+    problem = change.problem_of(after)
     if not problem:
         return ""
     named = f" {after.entry!r}" if after.entry else ""

@@ -59,12 +59,12 @@ def encode(tokens: Sequence[str]) -> str:
     Raises :class:`InvalidInput` for what is no argument, :class:`NotPossible` for what GRUB cannot
     hand to a kernel.
     """
-    words = [_grub_word(token) for token in tokens]
+    words = [grub_word(token) for token in tokens]
     text = re.sub(r'([\\"$`])', r"\\\1", " ".join(words))
     return f'"${VARIABLE} {text}"'
 
 
-def _grub_word(token: str) -> str:
+def grub_word(token: str) -> str:
     """The argument as a word of GRUB's script language."""
     if split(token) != [token]:
         raise InvalidInput.of(

@@ -24,6 +24,8 @@ DEFAULTS = "/etc/default/grub"
 DROP_INS = "/etc/default/grub.d"
 DROP_IN = DROP_INS + "/zz-carveout.cfg"
 
+#: The variable that names the entry which boots where nobody chooses another.
+DEFAULT = "GRUB_DEFAULT"
 LENS = "Shellvars.lns"
 _TEXT, _TREE, _RESULT = "/carveout/text", "/carveout/tree", "/carveout/result"
 _ERROR = f"/augeas/text{_TREE}/error"
@@ -133,8 +135,11 @@ def assigns_anew(assignment: Assignment) -> bool:
     return assignment.name == VARIABLE and not re.search(rf"\$\{{?{VARIABLE}\b", assignment.value)
 
 
-def render(augeas: Any, tokens: Sequence[str]) -> str:
-    """The text of our drop-in. Raises as ``encode``, and where it would not decode to ``tokens``."""
+def render(augeas: Any, tokens: Sequence[str], default: str = "") -> str:
+    """The text of our drop-in; ``default`` names the entry to boot, empty leaves that to the other files.
+
+    Raises as ``encode``, and where it would not decode to ``tokens``.
+    """
     value = encode(tokens)
     try:
         _store(augeas, DROP_IN, _EMPTY)
@@ -143,6 +148,8 @@ def render(augeas: Any, tokens: Sequence[str]) -> str:
             "boot", "augeas-unusable", f"{error}; is the package augeas-lenses installed?"
         ) from None
     augeas.set(f"{_TREE}/{VARIABLE}", value)
+    if default:
+        augeas.set(f"{_TREE}/{DEFAULT}", f"'{default}'")
     augeas.text_retrieve(LENS, _TEXT, _TREE, _RESULT)
     text = str(augeas.get(_RESULT))
     if owned_tokens(text) != list(tokens):

@@ -10,13 +10,14 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Callable
 
 from .grub_script import Command, For, Function, If, Statement, While, parse
 from .grub_test import evaluate
 from .grub_words import GrubScriptError, Piece, expand
+from .grubenv import variables_of
 
 #: Commands run for one menu; a generated one with 20 kernels needs about a thousand.
 MAX_STEPS = 200_000
@@ -43,6 +44,8 @@ OTHER_MENUS = (
 )
 
 ReadFile = Callable[[str], "str | None"]
+#: The entries that ``blscfg`` makes of the files of the Boot Loader Specification, given GRUB's variables.
+MakeEntries = Callable[[Mapping[str, str]], "Sequence[Entry]"]
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,15 @@ class _LoopEnd(Exception):
 
 @dataclass
 class Machine:
-    """``files`` reads a file of the host by its path, None where it cannot be read."""
+    """``files`` reads a file of the host by its path, None where it cannot be read.
+
+    ``prefix`` is GRUB's directory on the host; ``bls`` makes the entries of ``blscfg``, None where that command is
+    not followed.
+    """
 
     files: ReadFile
+    prefix: str = PREFIX
+    bls: MakeEntries | None = None
     variables: dict[str, str] = field(default_factory=dict)
     exported: set[str] = field(default_factory=set)
     functions: dict[str, tuple[Statement, ...]] = field(default_factory=dict)
@@ -81,15 +90,31 @@ class Machine:
     _steps: int = 0
 
     @classmethod
-    def fresh(cls, files: ReadFile, platform: str) -> Machine:
-        variables = {"prefix": PREFIX, "config_directory": PREFIX, "root": "", "grub_platform": platform}
+    def fresh(
+        cls, files: ReadFile, platform: str, prefix: str = PREFIX, bls: MakeEntries | None = None
+    ) -> Machine:
+        variables = {"prefix": prefix, "config_directory": prefix, "root": "", "grub_platform": platform}
         variables.update((feature, "y") for feature in FEATURES)
-        return cls(files, variables, exported=set(variables))
+        return cls(files, prefix, bls, variables, exported=set(variables))
 
     def nested(self) -> Machine:
         """The machine for a submenu: only exported variables go in (grub_env_context_open)."""
         kept = {name: value for name, value in self.variables.items() if name in self.exported}
-        return Machine(self.files, kept, set(self.exported), dict(self.functions), _steps=self._steps)
+        return Machine(
+            self.files,
+            self.prefix,
+            self.bls,
+            kept,
+            set(self.exported),
+            dict(self.functions),
+            _steps=self._steps,
+        )
+
+    def copy(self) -> Machine:
+        """The machine as an entry finds it, left as it is by what the entry does; without the menu."""
+        return replace(
+            self, variables=dict(self.variables), exported=set(self.exported), entries=[], linux=None
+        )
 
     def run(self, body: Sequence[Statement], arguments: tuple[str, ...] = ()) -> None:
         """Run statements with the positional arguments ``$1``, ``$2``...
@@ -207,6 +232,8 @@ class Machine:
             raise _Return
         elif name in ("break", "continue"):
             raise _LoopEnd(name == "continue")
+        elif name == "blscfg" and self.bls is not None:
+            self.entries.extend(self.bls(self.variables))
         elif name in OTHER_MENUS:
             self.elsewhere = name
         elif name in self.functions:
@@ -238,7 +265,7 @@ class Machine:
     def _file(self, path: str) -> str | None:
         # "(hd0,gpt2)/boot/..." and "/boot/...": whichever disk, it is this host's
         _, _, after = path.rpartition(")")
-        return self.files(after) if after.startswith(PREFIX + "/") else None
+        return self.files(after) if after.startswith(self.prefix + "/") else None
 
     def _load_env(self, arguments: list[str]) -> None:
         path = self.variables.get("prefix", "") + "/grubenv"
@@ -251,7 +278,7 @@ class Machine:
                 path = argument[len("--file=") :]
             elif not argument.startswith("-"):
                 wanted.append(argument)
-        block = environment_block(self._file(path) or "")
+        block = variables_of(self._file(path) or "")
         self.variables.update((n, v) for n, v in block.items() if not wanted or n in wanted)
 
     def _source(self, arguments: list[str]) -> None:
@@ -262,22 +289,3 @@ class Machine:
                 raise GrubScriptError(0, "files source each other without end")
             self._block(parse(text))
             self._calls -= 1
-
-
-def environment_block(text: str) -> dict[str, str]:
-    """The variables of a grubenv file (grub-core/lib/envblk.c): ``\\\\`` protects the next character."""
-    variables: dict[str, str] = {}
-    lines: list[str] = [""]
-    characters = iter(text)
-    for char in characters:
-        if char == "\\":
-            lines[-1] += next(characters, "")
-        elif char == "\n":
-            lines.append("")
-        else:
-            lines[-1] += char
-    for line in lines:
-        name, equals, value = line.partition("=")
-        if equals and not name.startswith("#"):
-            variables[name] = value
-    return variables

@@ -24,9 +24,9 @@ class Owned(NamedTuple):
 def owned_runs(tokens: Sequence[str], runs: Sequence[Sequence[str]]) -> list[Owned]:
     """Our runs in a command line, in order.
 
-    ``runs`` are the argument lists that are known to be ours. Where none of them stands behind a
-    ``carveout.layout=`` (its drop-in and its layout file are gone), the memory arguments that
-    follow without a break are taken as ours.
+    ``runs`` are the argument lists that are known to be ours. Of one that others cut short, what is
+    left in front is ours. Where none begins with this ``carveout.layout=`` (its drop-in and its
+    layout file are gone), the memory arguments that follow without a break are taken as ours.
     """
     found = []
     index = 0
@@ -34,13 +34,20 @@ def owned_runs(tokens: Sequence[str], runs: Sequence[Sequence[str]]) -> list[Own
         if parse(tokens[index]).name != LAYOUT_ARGUMENT:
             index += 1
             continue
-        lengths = [len(run) for run in runs if run and list(tokens[index : index + len(run)]) == list(run)]
+        lengths = [common_start(tokens[index:], run) for run in runs if run and run[0] == tokens[index]]
         end = index + max(lengths, default=1)
         while not lengths and end < len(tokens) and is_memory_argument(tokens[end]):
             end += 1
         found.append(Owned(index, end, bool(lengths)))
         index = end
     return found
+
+
+def common_start(left: Sequence[str], right: Sequence[str]) -> int:
+    """How many items two sequences begin with in common."""
+    return next(
+        (i for i, (one, two) in enumerate(zip(left, right)) if one != two), min(len(left), len(right))
+    )
 
 
 def without_owned(tokens: Sequence[str], owned: Sequence[Owned]) -> list[str]:

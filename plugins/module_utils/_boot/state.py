@@ -17,17 +17,20 @@ from .._host.model import ForeignArgument
 class LoaderState:
     """The boot loader of a host as it stands.
 
-    ``kind`` is ``grub``, or empty where the loader is none that Carveout can write to.
+    ``kind`` is ``grub`` (a drop-in and a generated menu), ``grub-bls`` (entry files of the Boot Loader
+    Specification), or empty where the loader is none that Carveout can write to.
     ``problem`` says why nothing can be changed, empty where it can. ``unparsable`` says which file
     of the configuration augeas could not read: new arguments are then refused, removal is not.
     ``drop_in_text`` is None where our file does not exist. ``owned`` are the tokens that our
-    drop-in holds. ``boot_arguments`` are the tokens that the kernel of the entry that boots next
-    gets, ours included, without the loader's own ``BOOT_IMAGE=``; None where there is no such
-    entry to read. ``entry`` is that entry's title, ``command_line`` its whole command line as
-    /proc/cmdline will show it, ``kernel`` its kernel's release (empty where the image's name holds
-    none).
-    ``running`` are the tokens of /proc/cmdline. ``stored`` are the argument lists of the layouts
-    stored on the host. ``regenerate`` is the command that makes the boot entries anew.
+    drop-in (or the first text of others with a run of ours) holds.
+    ``boot_arguments`` are the tokens that the kernel of the entry that boots next gets, ours
+    included, without the loader's own ``BOOT_IMAGE=``; None where there is no such entry to read.
+    ``entry`` is that entry's title, ``command_line`` its whole command line as /proc/cmdline will
+    show it, ``kernel`` its kernel's release (empty where the image's name holds none). ``kernels``
+    are the releases that entries start, each with what names its entry as the default.
+    ``running`` are the tokens of /proc/cmdline, ``running_kernel`` is the running release.
+    ``stored`` are the argument lists of the layouts stored on the host. ``regenerate`` is the
+    command that makes the boot entries anew, empty where none is needed.
     """
 
     kind: str
@@ -40,7 +43,9 @@ class LoaderState:
     entry: str = ""
     command_line: str = ""
     kernel: str = ""
+    kernels: tuple[tuple[str, str], ...] = ()
     running: tuple[str, ...] = ()
+    running_kernel: str = ""
     stored: tuple[tuple[str, ...], ...] = ()
     foreign: tuple[ForeignArgument, ...] = ()
     regenerate: tuple[str, ...] = ()

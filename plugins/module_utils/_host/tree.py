@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .._arguments import COMMAND_LINE_SIZE
-from .._boot.grub import read_loader
+from .._boot.loader import read_loader
 from .._dax.current import CURRENT
 from .._dax.state import read_state
 from .._errors import NotPossible

@@ -58,15 +58,15 @@ class Tree(RealSystem):
         """What is read of it: with augeas, unless another or None is given."""
         return read_loader(self, *(augeas or [self.augeas]))
 
-    def plan(self, wanted: Sequence[str] | None) -> Change:
-        return plan(self.state(), self.augeas, wanted)
+    def plan(self, wanted: Sequence[str] | None, kernel: str = "") -> Change:
+        return plan(self.state(), self.augeas, wanted, kernel)
 
     def apply(self, change: Change) -> None:
         apply(self, self.augeas, change)
 
-    def change_to(self, wanted: Sequence[str] | None) -> Change:
+    def change_to(self, wanted: Sequence[str] | None, kernel: str = "") -> Change:
         """Plan and apply."""
-        change = self.plan(wanted)
+        change = self.plan(wanted, kernel)
         self.apply(change)
         return change
 

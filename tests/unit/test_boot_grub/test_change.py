@@ -237,3 +237,34 @@ def test_a_stale_run_of_unknown_length_goes_and_what_follows_it_stays(tree: Any,
     tree.remove(DROP_IN)
     tree.change_to(OURS)
     assert (tree.state().boot_arguments or ())[4:] == ("splash", *OURS, *foreign)
+
+
+def test_the_default_kernel_is_chosen_in_the_drop_in_and_given_back(tree: Any) -> None:
+    tree.put("/proc/sys/kernel/osrelease", "6.12.1-test\n")
+    untouched = tree.files()
+    tree.change_to(OURS)
+    drop_in = tree.read(DROP_IN)
+    change = tree.change_to(OURS, "6.1.0-old")
+    assert tree.read(DROP_IN) == f"{drop_in}GRUB_DEFAULT='advanced-1>linux-6.1.0-old-advanced-1'\n"
+    assert (tree.state().kernel, tree.state().entry) == ("6.1.0-old", "More>Linux 6.1.0-old")
+    assert (tree.state().boot_arguments or ())[-3:] == OURS
+    tree.boot()
+    assert change.reboot_required
+    assert tree.plan(OURS, "6.1.0-old").reboot_required
+    tree.put("/proc/sys/kernel/osrelease", "6.1.0-old\n")
+    again = tree.change_to(OURS, "6.1.0-old")
+    assert (again.changed, again.reboot_required) == (False, False)
+    tree.change_to(OURS)
+    assert tree.read(DROP_IN) == drop_in
+    assert tree.state().kernel == "6.12.1-test"
+    tree.change_to(None)
+    assert tree.files() == untouched
+
+
+def test_a_default_kernel_that_does_not_boot_next_is_noticed(tree: Any) -> None:
+    with pytest.raises(NotPossible, match=r"starts the kernel 5\.4: .*6\.1\.0-old, 6\.12\.1-test\)"):
+        tree.plan(OURS, "5.4")
+    tree.put("/boot/grub/grubenv", "# GRUB Environment Block\nnext_entry=simple\n####")
+    with pytest.raises(CarveoutError, match=r"it starts the kernel 6\.12\.1-test and not 6\.1\.0-old"):
+        tree.change_to(OURS, "6.1.0-old")
+    assert tree.read(DROP_IN) is None

@@ -40,6 +40,11 @@ def test_the_state_of_an_untouched_host(tree: Any) -> None:
         entry="Linux",
         command_line="BOOT_IMAGE=/boot/vmlinuz-6.12.1-test root=UUID=1 ro console=ttyS0 quiet splash",
         kernel="6.12.1-test",
+        kernels=(
+            ("6.12.1-test", "advanced-1>linux-6.12.1-test-advanced-1"),
+            ("6.1.0-old", "advanced-1>linux-6.1.0-old-advanced-1"),
+            ("6.12.1-test", "simple"),
+        ),
         running=(
             "BOOT_IMAGE=/boot/vmlinuz-6.12.1-test",
             "root=UUID=1",

@@ -1,0 +1,47 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The host's boot loader, whichever it is: its state, a change of it, and making the change.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .._system import System
+from . import bls, bls_apply, grub, grub_apply
+from .change import Change
+from .state import LoaderState
+
+
+def needs_augeas(system: System) -> bool:
+    """Whether a change goes through augeas: entry files are changed without."""
+    return bls.find_menu(system) is None
+
+
+def read_loader(system: System, augeas: Any) -> LoaderState:
+    """The state of the loader. Changes nothing, and raises nothing. ``augeas`` as :func:`grub.read_loader` takes it."""
+    menu = bls.find_menu(system)
+    return grub.read_loader(system, augeas) if menu is None else bls.read_loader(system, menu)
+
+
+def plan(
+    system: System, augeas: Any, state: LoaderState, wanted: Sequence[str] | None, kernel: str = ""
+) -> Change:
+    """The change to ``wanted``, None for removal, with the entry of ``kernel`` as the default. Changes nothing.
+
+    Without a kernel the default is not ours: what Carveout chose before is taken back. Raises
+    :class:`InvalidInput` and :class:`NotPossible`.
+    """
+    menu = bls.find_menu(system)
+    if menu is None:
+        return grub_apply.plan(state, augeas, wanted, kernel)
+    return bls_apply.plan(system, menu, state, wanted, kernel)
+
+
+def apply(system: System, augeas: Any, change: Change) -> LoaderState:
+    """Make the change and read it back; the new state. Raises :class:`CarveoutError`, all put back as it was."""
+    menu = bls.find_menu(system)
+    return grub_apply.apply(system, augeas, change) if menu is None else bls_apply.apply(system, menu, change)

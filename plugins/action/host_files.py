@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=str(error), problems=[p.to_json() for p in error.problems])
             return result
         if installed is not None and options["state"] == "present":
-            idle = up_to_date(installed, digest, layout, options["committed"])
+            idle = up_to_date(installed, digest, layout, options["committed"], options["kdump"])
         else:
             idle = installed == {}
         if idle:

@@ -16,6 +16,7 @@ from ._expect.dmemfs import dmemfs
 from ._expect.files import committed as committed_expectation
 from ._expect.files import stored, unit_access
 from ._expect.hugepages import hugepages
+from ._expect.kdump import crash_kernel
 from ._expect.memory import memory
 from ._expect.model import SUBJECTS, Expectation
 from ._expect.reservations import reservations
@@ -50,6 +51,7 @@ def expectations(layout: Layout, host: Host, *, committed: bool = False) -> list
         *devices(layout, host),
         *stored(layout, host),
         *unit_access(layout, host),
+        *crash_kernel(layout, host),
     ]
     if committed:
         result.append(committed_expectation(layout, host))

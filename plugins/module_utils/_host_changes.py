@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,12 +39,14 @@ from ._host_files import (
     stored_layout_ids,
     unit_texts,
 )
+from ._kdump import KDUMPS, configured, with_block, without_block
 from ._layout import LAYOUT_ID, Layout
 from ._system import System
 from ._tenant_units import UNIT_DIRECTORY, drop_ins, is_drop_in
 
 #: Layouts kept beside the booted, the committed and the new one: enough to go back to.
 KEPT_LAYOUTS = 2
+_CRASH_LOADED = "/sys/kernel/kexec_crash_loaded"
 
 
 @dataclass(frozen=True)
@@ -117,15 +120,23 @@ def plan_present(
             plan.changes.append(_change(system, path, text))
     for path in _outdated(system, list(present), layout, committed, booted):
         plan.changes.append(_change(system, path, None))
+    if layout is not None:
+        plan.changes += _kdump_corrected(system) if layout.arguments else _kdump_as_found(system)
     plan.unmount = _changed_mounts(plan.changes)
     plan.enable = present.get(ENABLED) != link_checksum(f"{UNIT_DIRECTORY}/{TARGET}")
     return plan
 
 
 def up_to_date(
-    installed: Mapping[str, Any], program_sha256: str, layout: Layout | None, committed: str | None
+    installed: Mapping[str, Any],
+    program_sha256: str,
+    layout: Layout | None,
+    committed: str | None,
+    inherited: Mapping[str, Any] | None = None,
 ) -> bool:
     """True where ``installed``, checksums by path, shows that :func:`plan_present` would find nothing.
+
+    ``inherited`` is what crash kernels inherit, by the configuration of kdump (``kdump`` of a snapshot).
 
     Which layouts are too many depends on what is booted and on their ages, which only the host
     knows; it is asked as soon as some might be.
@@ -134,6 +145,10 @@ def up_to_date(
     if any(installed.get(path) != digest for path, digest in expected.items()):
         return False
     if any(path.startswith(PROGRAM_DIRECTORY + "/") and path not in expected for path in installed):
+        return False
+    if layout is not None and layout.arguments and any((inherited or {}).values()):
+        return False
+    if layout is not None and not layout.arguments and any(kdump.config in installed for kdump in KDUMPS):
         return False
     removable = [path for path in installed if _is_of_mounts(path) or is_drop_in(path)]
     if layout is not None and any(path not in expected for path in removable):
@@ -145,8 +160,38 @@ def up_to_date(
 def plan_absent(system: System) -> Plan:
     """What takes every file of ours from the host."""
     present = known_files(system)
-    changes = [_change(system, path, None) for path in present if path != ENABLED]
+    blocks = {kdump.config for kdump in KDUMPS}
+    changes = [_change(system, path, None) for path in present if path != ENABLED and path not in blocks]
+    changes += _kdump_as_found(system)
     return Plan(changes, ENABLED in present, _changed_mounts(changes))
+
+
+def _kdump_corrected(system: System) -> list[Change]:
+    """Our block in kdump's configuration, so that a crash kernel does not inherit what carves memory out."""
+    pairs = [(kdump.config, text, kdump.corrected(text)) for kdump, text in configured(system)]
+    return [_kept_mode(system, path, text, after) for path, text, after in pairs if text != after]
+
+
+def _kdump_as_found(system: System) -> list[Change]:
+    """Our block taken out again."""
+    return [_kept_mode(system, path, text, without_block(text)) for path, text in with_block(system)]
+
+
+def _kept_mode(system: System, path: str, before: str, after: str) -> Change:
+    """A change of somebody else's file: its permissions stay."""
+    found = system.stat(path)
+    return Change(path, before, after, stat.S_IMODE(found.mode) if found else 0o644)
+
+
+def _reload_crash_kernel(system: System, changes: Sequence[Change]) -> None:
+    """Load the crash kernel anew where one is loaded with a line that it should not have.
+
+    What comes of it is seen by whoever looks after the crash kernel: the host's memory does not depend on it.
+    """
+    changed = {change.path for change in changes}
+    for kdump, _text in configured(system):
+        if kdump.config in changed and (system.read(_CRASH_LOADED) or "").strip() == "1":
+            system.run(kdump.reload)
 
 
 def _is_of_mounts(path: str) -> bool:
@@ -199,6 +244,7 @@ def apply_present(system: System, plan: Plan) -> None:
     for change in plan.changes:
         _apply(system, change)
     _remove_places(system, plan.changes)
+    _reload_crash_kernel(system, plan.changes)
     if any(change.path.startswith(UNIT_DIRECTORY) for change in plan.changes):
         _systemctl(system, "daemon-reload")
     if plan.enable:

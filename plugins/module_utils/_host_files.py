@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 
+from ._kdump import block_of, with_block
 from ._layout import LAYOUT_ID, Layout
 from ._mounts import MODULE_SERVICE, OWNER_SERVICE, service_texts, unit_text
 from ._system import System
@@ -184,7 +185,7 @@ def is_our_unit(system: System, path: str) -> bool:
 def known_files(system: System) -> dict[str, str]:
     """Checksums by path of the files of ours that the host has (``files`` of a host snapshot).
 
-    What cannot be read (a pipe, a folder) is left out.
+    What cannot be read (a pipe, a folder) is left out. Of kdump's configuration only our block counts.
     """
     files = {}
     for path in known_paths(system):
@@ -197,6 +198,7 @@ def known_files(system: System) -> dict[str, str]:
             files[path] = link_checksum(target)
         elif text is not None:
             files[path] = checksum(text)
+    files.update({path: checksum(block_of(text)) for path, text in with_block(system)})
     return files
 
 

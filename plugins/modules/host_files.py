@@ -21,6 +21,9 @@ description:
   - A mount that changes or goes is unmounted first; nothing is changed where its files are in use.
   - Each service that the layout lets at a device gets the drop-in C(50-carveout.conf), which says so. Drop-ins of
     services that it no longer names are removed.
+  - Where kdump is there (C(/etc/default/kdump-tools) with C(kdump-config), or C(/etc/sysconfig/kdump) with
+    C(kdumpctl)), a block at the end of its configuration keeps the crash kernel from inheriting the layout's arguments.
+    Nothing else of that file is changed, and nothing where it gives the crash kernel a command line of its own.
   - Older layouts are kept, but at most two beside the booted, the committed and the new one.
   - An action plugin of the same name runs on the controller. It builds the program, sends it only where it is
     needed, and makes no call to the host at all where O(installed) tells that there is nothing to do.
@@ -48,6 +51,12 @@ options:
         tells under C(state.files).
       - Saves the call to the host where it tells that there is nothing to do. Without it the host is always asked.
     type: dict
+  kdump:
+    description:
+      - What crash kernels inherit, by the configuration of kdump, as RV(carveout.memory.host_info#module:host) tells
+        under C(state.kdump). Goes with O(installed).
+    type: dict
+    default: {}
   program:
     description: Set by the action plugin. The program to install, in Base64.
     type: str
@@ -142,6 +151,7 @@ OPTIONS = {
     "committed": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "installed": {"type": "dict"},
+    "kdump": {"type": "dict", "default": {}},
 }
 
 

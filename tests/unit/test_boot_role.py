@@ -40,7 +40,7 @@ def layout() -> Layout:
 
 def play(folder: Path, layout: Layout, state: dict[str, Any], *options: str) -> tuple[int, str]:
     """Status and output of the role for a host without augeas; never a traceback."""
-    state = {"augeas": False, "loader": {"problem": ""}, "files": {}, **state}
+    state = {"augeas": False, "loader": {"problem": ""}, "files": {}, "kdump": {}, **state}
     snapshot = {"committed": None, "cmdline": "ro quiet", "state": state}
     variables = {"boot_layout": layout.to_json(), "boot_snapshot": snapshot}
     role = {"ansible.builtin.import_role": {"name": "carveout.memory.boot"}, "vars": variables}

@@ -156,6 +156,7 @@ BROKEN: list[tuple[tuple[str | int, ...], Any, str, bool]] = [
     (("state", "loader", "drop_in_text"), None, "state.loader.drop_in_text", True),
     (("state", "files", "relative"), "ab" * 32, "state.files", True),
     (("state", "files", "/x"), "ab", "state.files./x", True),
+    (("state", "kdump"), {"/etc/x": [1]}, "state.kdump./etc/x[0]", True),
     (("state", "problems", 0), None, "state.problems[0]", True),
 ]  # fmt: skip
 

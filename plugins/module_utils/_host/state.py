@@ -172,6 +172,10 @@ def _dmemfs(value: Any, path: str) -> None:
             checks.integer(node, f"{path}.log[{i}][2]")
 
 
+def _kdump(value: Any, path: str) -> None:
+    checks.mapping(value, path, 10, _PATH, lambda v, p: checks.texts(v, p, 100, 64))
+
+
 def _problems(value: Any, path: str) -> None:
     checks.texts(value, path, 200, 2000)
 
@@ -194,5 +198,6 @@ _SECTIONS: dict[str, Callable[[Any, str], Any]] = {
     "hugetlb_vmemmap": _optional_boolean,
     "mounts": _mounts,
     "dmemfs": _dmemfs,
+    "kdump": _kdump,
     "problems": _problems,
 }

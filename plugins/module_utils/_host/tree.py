@@ -18,6 +18,7 @@ from .._dax.current import CURRENT
 from .._dax.state import read_state
 from .._errors import NotPossible
 from .._host_files import known_files
+from .._kdump import configured
 from .._layout import LAYOUT_ID
 from .._system import System
 from . import proc
@@ -96,6 +97,7 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
             "hugetlb_vmemmap": read_vmemmap(reader),
             "mounts": read_mounts(reader, system),
             "dmemfs": read_dmemfs(reader, system, cmdline, bool(machine)),
+            "kdump": {kdump.config: kdump.inherits(text) for kdump, text in configured(system)},
             "problems": list(reader.problems),
         },
     )

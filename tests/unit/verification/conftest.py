@@ -94,6 +94,7 @@ def carved(layout: Layout) -> dict[str, Any]:
             "/etc/systemd/system/carveout.target": "0" * 64,
             "/etc/systemd/system/multi-user.target.wants/carveout.target": "0" * 64,
         },
+        "kdump": {},
     }
     return host
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import program_path
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Device, Layout
-from ansible_collections.carveout.memory.plugins.module_utils._units import format_size
+from ansible_collections.carveout.memory.plugins.module_utils._units import KIB, format_size
 
 _BUS = "/sys/bus/dax"
 _DRIVER = f"{_BUS}/drivers/device_dax"
@@ -83,7 +83,7 @@ def ways(rig: Rig) -> list[Way]:
     first = layout.devices[0]
     found = [*_files(rig, first), *_devices(rig, first), *_texts(rig)]
     found += [_swapped(rig, device) for device in layout.devices if len(device.extents) == 2][:1]
-    return [*found, *_host(rig)]
+    return [*found, *_pages(rig), *_host(rig)]
 
 
 def _files(rig: Rig, device: Device) -> list[Way]:
@@ -204,6 +204,30 @@ def _swapped(rig: Rig, device: Device) -> Way:
             f"the plan says {first} {second}",
         ),
     )
+
+
+def _pages(rig: Rig) -> list[Way]:
+    """A huge page given back and a mount gone; nothing where the layout has no such mount."""
+    layout = rig.layout
+    if not layout.mounts:
+        return []
+    mount = layout.mounts[0]
+    pages = next(h for h in layout.hugepages if (h.pool, h.page_size) == (mount.pool, mount.page_size))
+    count = sum(h.count for h in layout.hugepages if (h.node, h.page_size) == (pages.node, pages.page_size))
+    size = f"{pages.page_size // KIB}kB"
+    file = f"/sys/devices/system/node/node{pages.node}/hugepages/hugepages-{size}/nr_hugepages"
+    return [
+        Way(
+            "huge page missing, mount gone",
+            lambda: _run(rig, f"umount {mount.path} && echo {count - 1} > {file}"),
+            f"echo {count} > {file} && systemctl start '{mount.unit}'",
+            (
+                f"pools.{pages.pool}.nodes.{pages.node}: node {pages.node} has {count - 1} pages of "
+                f"{format_size(pages.page_size)}, the plan says {count}",
+                f"pools.{mount.pool}.mounts: nothing with huge pages is mounted at {mount.path}",
+            ),
+        )
+    ]
 
 
 def _texts(rig: Rig) -> list[Way]:

@@ -174,6 +174,16 @@ def test_one_node(argument: str) -> None:
     assert set(line(argument).nodes) == {0}
 
 
+def test_acpi_tables_above_all_ram_count_as_its_end() -> None:
+    """What lies below them is in reach then, as in the boots of seed 20261127, case 434; 6.1 dies of it."""
+    below, tables = "memmap=512M%7G-1+0x80", "memmap=1536M%7680M-1+3"
+    assert line(f"{below} {tables}", "6.12.117").nodes[1].ram == 3584 * MIB
+    assert line(f"{below} memmap=1536M%7680M-1+2", "6.12.117").nodes[1].ram == 3 * GIB
+    assert line(f"{below} {tables}", "7.2.12").nodes[1].ram == 3 * GIB
+    with pytest.raises(NotPossible, match="no node's"):
+        line(f"{below} {tables}", "6.1.0-50-amd64")
+
+
 def test_a_carved_node_is_gone() -> None:
     assert set(line("memmap=5G%4G-1+0xefffffff").nodes) == {0}
 

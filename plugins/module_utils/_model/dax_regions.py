@@ -26,7 +26,7 @@ from .._host.model import RAM, SOFT_RESERVED, Host, MapEntry, NodeRange
 from .._host.nodes import one_node
 from .._ranges import Range, RangeSet
 from .._units import MIB, align_up
-from .iomem import address_limit, iomem, type_name
+from .iomem import address_limit, iomem, last_page, type_name
 from .node_memory import spans_of
 from .releases import has
 from .windows import expanded, top_level, windows_of
@@ -78,7 +78,7 @@ def dax_regions(entries: Sequence[MapEntry], host: Host, tokens: Sequence[str], 
     reason = _no_regions(host, tokens, release)
     if reason:
         return DaxRegions((), (RegionWarning("dax-no-regions", reason, False),))
-    nodes = _nodes(host, _ram(entries), tokens, release)
+    nodes = _nodes(host, entries, tokens, release)
     known = RangeSet((e.start, e.end) for e in entries if e.type != SOFT_RESERVED)
     others = list(known.union(RangeSet(windows).subtract(soft)))
     claims = _claims(host, tokens)
@@ -234,19 +234,20 @@ def _after_claims(
     return [DaxRegion(part.start, part.end, _node_of(part.start, nodes)) for part in sorted(tops)]
 
 
-def _nodes(host: Host, ram: RangeSet, tokens: Sequence[str], release: str) -> tuple[NodeRange, ...]:
+def _nodes(
+    host: Host, entries: Sequence[MapEntry], tokens: Sequence[str], release: str
+) -> tuple[NodeRange, ...]:
     """Ranges in the order in which phys_to_target_node() asks them: ranges of RAM, and ranges without any.
 
     The kernel cuts and joins the ranges that it keeps for its RAM, and sets aside those without RAM and what
     lies past the last of it (numa_cleanup_meminfo).
     """
-    spans = spans_of(host.node_ranges, ram, tokens, release)
+    ram, last = _ram(entries), last_page(entries, release)
+    spans = spans_of(host.node_ranges, ram, tokens, release, last)
     used = spans.ranges
-    if spans.one_node:
-        return used
-    if host.node_ranges == one_node(host.firmware_map):
-        # There is no table, so nothing is set aside: what lies past the last RAM is no node's.
-        return used
+    if spans.one_node or host.node_ranges == one_node(host.firmware_map):
+        # There is no table, so nothing is set aside: what lies past the last of memory is no node's.
+        return (NodeRange(0, 0, last),)
     aside = [span for span in host.node_ranges if not ram.overlaps(Range(span.start, span.end))]
     first = (*aside, *used) if has(release, "set-aside-range-tells-node") else (*used, *aside)
     return (*first, *host.node_ranges)

@@ -72,9 +72,13 @@ def ram_pages(table: Sequence[MapEntry], release: str) -> RangeSet:
     return RangeSet((e.start, e.end) for e in table if is_ram(e.type, release)).align_inward(PAGE)
 
 
-def last_page(table: Sequence[MapEntry]) -> int:
-    """Where the last whole page of RAM of type 1 ends (e820__end_of_ram_pfn: max_pfn)."""
-    return max((align_down(e.end, PAGE) for e in table if e.type == RAM), default=0)
+def last_page(table: Sequence[MapEntry], release: str) -> int:
+    """Where the last whole page ends that the kernel goes by (e820__end_of_ram_pfn: max_pfn).
+
+    Of RAM of type 1, and from ``acpi-tables-count-as-end`` on of ACPI tables.
+    """
+    kinds = (RAM, ACPI) if has(release, "acpi-tables-count-as-end") else (RAM,)
+    return max((align_down(e.end, PAGE) for e in table if e.type in kinds), default=0)
 
 
 def address_limit(firmware: Sequence[MapEntry]) -> int:

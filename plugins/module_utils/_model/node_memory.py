@@ -48,9 +48,9 @@ def spans_of(
     """The nodes' ranges the kernel goes by: the firmware's, or one node 0 over everything.
 
     It is one node with ``numa=off`` or ``numa=noacpi``, and where the firmware's ranges leave out more
-    than 1 MiB of RAM. With less of it the kernel keeps them (``orphans``). ``last`` is where RAM of
-    type 1 ends (default: all RAM): no node's pages reach further (e820__end_of_ram_pfn), also where memory
-    of another type counts as RAM; kernels that then find no node for it do not survive that.
+    than 1 MiB of RAM. With less of it the kernel keeps them (``orphans``). ``last`` is where memory ends
+    (:func:`~.iomem.last_page`; default: all RAM): no node's pages reach further, also where memory of another type
+    counts as RAM; kernels that then find no node for it do not survive that.
     """
     messages: list[str] = []
     end = last if last is not None else max((part.end for part in ram), default=0)

@@ -97,7 +97,7 @@ def predict(host: Host, tokens: Sequence[str], kernel: str = "") -> Prediction:
         )
     late = late_table(user.entries, limit)
     ram = ram_pages(late, release)
-    end = last_page(late)
+    end = last_page(late, release)
     spans = spans_of(host.node_ranges, ram, line, release, end)
     warnings += [Note("nodes", message) for message in spans.messages]
     fixed_place = host.firmware_boot != "efi" and not placement(line, release).randomised
@@ -153,7 +153,7 @@ def _without_arguments(host: Host, release: str, limit: int) -> Memory:
     """What the kernel has where the command line says nothing about memory."""
     table = late_table(apply_arguments(host.firmware_map, (), release, limit).entries, limit)
     ram = ram_pages(table, release)
-    return Memory(ram, spans_of(host.node_ranges, ram, (), release, last_page(table)).orphans)
+    return Memory(ram, spans_of(host.node_ranges, ram, (), release, last_page(table, release)).orphans)
 
 
 def _seen(tokens: Sequence[str]) -> tuple[list[str], list[Ignored]]:

@@ -145,6 +145,11 @@ DIFFERENCES: dict[str, Difference] = {
         "mm/numa_memblks.c of 6.12.117 and 7.2: phys_to_target_node; 6.1 asks the other way round",
         ((6, 12, 117),),
     ),
+    "acpi-tables-count-as-end": Difference(
+        (6, 11),
+        "memory counts up to the last RAM or ACPI table, whichever is higher",
+        "de60613173df x86/mm: Make e820__end_ram_pfn() cover E820_TYPE_ACPI ranges; boots: 6.12 and 7.2",
+    ),
     "nodes-to-the-end-of-memory": Difference(
         (6, 12),
         "memory of type 128 above the last RAM of type 1 has a node and is left unused; before, the kernel dies there",

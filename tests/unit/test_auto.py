@@ -208,3 +208,33 @@ def test_the_list_of_ways() -> None:
     for way in WAYS:
         assert way.lost
         assert not way.options or way.mechanism in {w.mechanism for w in CHOICES}
+
+
+#: A kernel that carries dmemfs, and no soft-reserved memory yet (5.4).
+DMEMFS = dataclasses.replace(
+    HOST,
+    kernel_default="5.4.119",
+    kernel_running="5.4.119",
+    kernel_config={"CONFIG_DMEM": "y", "CONFIG_DMEM_FS": "m", "CONFIG_HUGETLBFS": "y"},
+)
+EVEN = {"nodes": {"0": "4GiB", "1": "4GiB"}}
+
+
+@pytest.mark.parametrize("files", [{"mount": "/mnt/a"}, {"mounts": [{"path": "/mnt/a", "mode": "0700"}]}])
+def test_a_kernel_with_dmemfs(files: dict[str, Any]) -> None:
+    """One word for file systems is as good as the other; what the kernel needs off needs the plan's word."""
+    never = {"policy": {"transparent_huge_pages": "never"}}
+    layout = make_layout(make_plan("2GiB", {"a": pool(**EVEN, **files)}, **never), DMEMFS)
+    assert mechanisms_of(layout) == {"a": "dmemfs"}
+    assert [(m.path, m.mode) for m in layout.mounts] == [("/mnt/a", "0700" if "mounts" in files else "0755")]
+    assert "hugetlb: 560 MiB would stay" in note_of(layout)
+    again = make_layout(make_plan("2GiB", {"a": pool(**EVEN, **files)}, **never), DMEMFS, layout)
+    assert again is layout
+    without = layout_of({"a": pool(**EVEN, **files)}, DMEMFS)
+    assert mechanisms_of(without) == {"a": "hugetlb"}
+    assert "policy.transparent_huge_pages: " in note_of(without)
+
+
+def test_two_sizes_of_mounts_are_not_for_dmemfs() -> None:
+    mounts = [{"path": "/mnt/a", "size": "1GiB"}, {"path": "/mnt/b", "size": "1GiB"}]
+    assert "a 'dmemfs' pool has no mounts" in note_of(layout_of({"a": pool(mounts=mounts)}))

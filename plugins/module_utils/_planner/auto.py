@@ -86,10 +86,9 @@ def _kept(plan: Plan, host: Host, previous: Layout, make: Planner) -> Layout | N
 
 def mechanisms_of(layout: Layout) -> dict[str, str]:
     """The mechanism of each pool of a layout, of those that ``auto`` chooses from."""
-    found = {r.pool: r.mechanism for r in layout.reservations}
-    found.update({pages.pool: hugetlb.NAME for pages in layout.hugepages})
     known = {way.mechanism for way in CHOICES}
-    return {pool: mechanism for pool, mechanism in found.items() if mechanism in known}
+    found = {r.pool: r.mechanism for r in layout.reservations if r.mechanism in known}
+    return {**found, **{pages.pool: hugetlb.NAME for pages in layout.hugepages}}
 
 
 def with_ways(plan: Plan, ways: Mapping[str, Way]) -> Plan:
@@ -118,19 +117,24 @@ def _attempt(
         layout = make(with_ways(plan, {**others, pool.name: way}), host, None, False)
     except CarveoutError as error:
         return _Attempt(way, problems=tuple(error.problems))
-    return _Attempt(way, struct_pages_in_use(host, layout), size_of(layout, pool.name))
+    return _Attempt(way, struct_pages_in_use(host, layout), sum(parts_of(layout, pool.name, way)))
 
 
-def size_of(layout: Layout, pool: str) -> int:
-    """Bytes that a pool has for tenants."""
-    ranges = sum(r.range.size for r in layout.reservations if r.pool == pool)
-    return ranges + sum(pages.size for pages in layout.hugepages if pages.pool == pool)
+def parts_of(layout: Layout, pool: str, way: Way) -> list[int]:
+    """Sizes of what a pool that goes this way has for tenants: its reservations, or its pages of a node.
+
+    Pieces that keep regions of dmemfs apart are of another mechanism.
+    """
+    parts = [r.range.size for r in layout.reservations if (r.pool, r.mechanism) == (pool, way.mechanism)]
+    return [*parts, *(pages.size for pages in layout.hugepages if pages.pool == pool)]
 
 
 def _best(pool: PoolPlan, attempts: Sequence[_Attempt], kept: str | None) -> _Attempt:
     possible = [attempt for attempt in attempts if not attempt.problems]
     if not possible:
-        shared = [p for p in attempts[0].problems if all(p in a.problems for a in attempts)]
+        # of those that the host's kernel could do
+        able = [a for a in attempts if a.problems[0].path != f"{pool.path}.mechanism"]
+        shared = [p for p in able[0].problems if all(p in a.problems for a in able)] if len(able) > 1 else []
         raise NotPossible(shared or [_none(pool, attempts)])
     for attempt in possible:
         if attempt.way.mechanism == kept:

@@ -20,14 +20,14 @@ from .._host.model import Host
 from .._layout import Layout
 from .._model.sections import boot_struct_pages, ram_of
 from .._units import format_size
-from .auto import mechanisms_of, size_of
+from .auto import mechanisms_of, parts_of
 from .build import check_host, make_layout
 from .nodes import memory_block
 from .plan import REST, Plan, PoolPlan, read_plan
 from .ways import STAND_IN, WAYS, Way, spelled, struct_pages_in_use, way_of
 
 #: Keys by which a plan says how tenants get at a pool.
-_DOORS = ("devices", "mounts")
+_DOORS = ("devices", "mounts", "mount")
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,14 @@ def _row(plan: Plan, host: Host, pool: PoolPlan, way: Way, guest: int) -> Row:
         layout = make_layout(_with(plan, pool.name, _bare(pool, nodes, way)), host)
     except CarveoutError as error:
         return Row(way, problems=tuple(error.problems))
-    size = size_of(layout, pool.name)
+    parts = parts_of(layout, pool.name, way)
     left = struct_pages_in_use(host, layout)
     saved = struct_pages_in_use(host, layout, without=pool.name) - left
-    guests = sum(part // guest for part in _parts(layout, pool.name))
+    guests = sum(part // guest for part in parts)
     lost = _lost(host, layout, source, way)
     if saved <= 0:
         lost.append("no struct pages are given back")
-    return Row(way, size, left, saved, guests, max(0, saved) // guest, tuple(lost))
+    return Row(way, sum(parts), left, saved, guests, max(0, saved) // guest, tuple(lost))
 
 
 def _with(plan: Plan, name: str, pool: Mapping[str, Any]) -> Plan:
@@ -164,15 +164,11 @@ def _sizes(plan: Plan, host: Host, pool: PoolPlan) -> Mapping[str, Any]:
     }
 
 
-def _parts(layout: Layout, pool: str) -> list[int]:
-    """Sizes of what one guest's memory can lie in: a reservation, or the pages of one node."""
-    parts = [r.range.size for r in layout.reservations if r.pool == pool]
-    return [*parts, *(pages.size for pages in layout.hugepages if pages.pool == pool)]
-
-
 def _lost(host: Host, layout: Layout, source: Mapping[str, Any], way: Way) -> list[str]:
     """What this host and this plan lose by the way."""
-    missing = [key for key in _DOORS if source.get(key) and key not in way.doors]
+    # one of the two words for file systems is as good as the other
+    doors = {"devices": ("devices",)}.get(way.door, ("mounts", "mount") if way.door else ())
+    missing = [key for key in _DOORS if source.get(key) and key not in doors]
     lost = [f"the plan's {' and '.join(missing)}"] if missing else []
     if way.blocks:
         block = format_size(memory_block(host))

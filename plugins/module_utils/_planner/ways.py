@@ -15,13 +15,15 @@ from typing import Any
 
 from .._host.model import Host, MapEntry
 from .._layout import Layout, Reservation
-from .._mechanisms import dax, hugetlb, reserved
+from .._mechanisms import dax, dmemfs, hugetlb, reserved
 from .._model.sections import boot_struct_pages, ram_of, sections_with_pages
-from .._model.struct_pages import NOTHING, Cost, devices_cost, hugetlb_cost
+from .._model.struct_pages import NOTHING, Cost, devices_cost, dmemfs_cost, hugetlb_cost
 from .._ranges import RangeSet
 
 #: Keys under which mechanisms know the page size that tenants map with.
 _PAGE_KEYS = ("align", "page_size")
+#: Keys under which they know the file systems over a pool: any number, or one.
+_MOUNTS, _MOUNT = "mounts", "mount"
 #: Keys that permit something to one mechanism and ask nothing of the others.
 _PERMITS = ("optimize_vmemmap",)
 #: Struct pages for reservations that tenants have all of, beside the sections that have them at boot; the release.
@@ -36,12 +38,21 @@ def _dax_cost(reservations: Sequence[Reservation], boot: RangeSet, release: str)
     return devices_cost((((r.range,), r.align) for r in reservations), boot, release)
 
 
+def _dmemfs_cost(reservations: Sequence[Reservation], boot: RangeSet, release: str) -> Cost:
+    sizes = {r.align for r in reservations}
+    costs = [
+        dmemfs_cost([r.range for r in reservations if r.align == size], size, release)
+        for size in sorted(sizes)
+    ]
+    return Cost(bitmaps=sum(cost.bitmaps for cost in costs))
+
+
 @dataclass(frozen=True)
 class Way:
     """A mechanism, or one with an option that changes what it saves.
 
     ``page_key`` is its word for the page size, ``by_node`` whether that may differ by node. ``rest``: whether a
-    pool can take all that is left. ``doors`` are the plan's keys for how tenants get at the memory, ``blocks``:
+    pool can take all that is left. ``door`` is the plan's key for how tenants get at the memory, ``blocks``:
     whether the kernel can have it back while it runs. ``lost`` is what a pool does without or pays beside
     memory, ``never`` why ``auto`` leaves it to the operator (empty: it does not).
     """
@@ -51,7 +62,7 @@ class Way:
     page_key: str = "align"
     by_node: bool = True
     rest: bool = True
-    doors: tuple[str, ...] = ()
+    door: str = ""
     blocks: bool = False
     permits: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -69,10 +80,22 @@ WAYS = (
     Way(
         "dax",
         dax.NAME,
-        doors=("devices",),
+        door="devices",
         blocks=True,
         cost=_dax_cost,
         lost=("in steps of 2MiB at least; no swap and no migration",),
+    ),
+    Way(
+        "dmemfs",
+        dmemfs.NAME,
+        page_key="page_size",
+        by_node=False,
+        door=_MOUNT,
+        cost=_dmemfs_cost,
+        lost=(
+            "no stock kernel has it; one pool a host, whole sections of 128MiB, the same of every node or one range",
+            "no swap, no migration; how much is free is not seen by df, and who takes too much gets SIGBUS",
+        ),
     ),
     Way(
         "hugetlb",
@@ -80,7 +103,7 @@ WAYS = (
         page_key="page_size",
         by_node=False,
         rest=False,
-        doors=("mounts",),
+        door=_MOUNTS,
         permits=_PERMITS,
         lost=_HUGETLB_LOST,
     ),
@@ -90,7 +113,7 @@ WAYS = (
         page_key="page_size",
         by_node=False,
         rest=False,
-        doors=("mounts",),
+        door=_MOUNTS,
         options={"optimize_vmemmap": True},
         lost=(*_HUGETLB_LOST, "optimize_vmemmap: true holds for every huge page of the host"),
         never="it is hugetlb where the plan says optimize_vmemmap: true",
@@ -110,7 +133,8 @@ STAND_IN = next(way for way in WAYS if way.mechanism == reserved.NAME)
 
 def spelled(pool: Mapping[str, Any], way: Way) -> dict[str, Any]:
     """A plan's pool in the way's words. What the way does not know stays, so that its reader says so."""
-    result = {key: value for key, value in pool.items() if key not in (*_PAGE_KEYS, *_PERMITS)}
+    apart = (*_PAGE_KEYS, *_PERMITS, _MOUNTS, _MOUNT)
+    result = {key: value for key, value in pool.items() if key not in apart}
     result["mechanism"] = way.mechanism
     pages = pool.get("align", pool.get("page_size"))
     if isinstance(pages, Mapping) and not way.by_node:
@@ -120,7 +144,18 @@ def spelled(pool: Mapping[str, Any], way: Way) -> dict[str, Any]:
     elif pages is not None:
         result[way.page_key] = pages
     result.update({key: pool[key] for key in way.permits if key in pool})
-    return {**result, **way.options}
+    return {**result, **_files(pool, way), **way.options}
+
+
+def _files(pool: Mapping[str, Any], way: Way) -> dict[str, Any]:
+    """The pool's file systems as the way has them."""
+    mounts = list(pool.get(_MOUNTS, []))
+    if _MOUNT in pool:
+        given = pool[_MOUNT]
+        mounts.append(given if isinstance(given, Mapping) else {"path": given})
+    if way.door == _MOUNT and len(mounts) == 1 and "size" not in mounts[0]:
+        return {_MOUNT: mounts[0]}
+    return {_MOUNTS: mounts} if mounts else {}
 
 
 def way_of(mechanism: str, pool: Mapping[str, Any]) -> Way | None:
@@ -141,6 +176,8 @@ def struct_pages_in_use(host: Host, layout: Layout, without: str = "") -> int:
     reservations = [r for r in layout.reservations if r.pool != without]
     ram = ram_of(MapEntry(*entry) for entry in layout.predicted_map)
     ram = ram.union(r.range for r in layout.reservations if r.pool == without)
+    # the map does not show what dmem= takes
+    ram = ram.subtract(r.range for r in reservations)
     boot = sections_with_pages(ram)
     total = boot_struct_pages(ram)
     for mechanism in sorted({r.mechanism for r in reservations}):

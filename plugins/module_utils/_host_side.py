@@ -18,9 +18,9 @@ from collections.abc import Sequence
 
 from ._dax.apply import converge
 from ._dax.current import current_layout_id, stored_layout
-from ._dax.lock import exclusive
 from ._dax.state import read_state
 from ._errors import CarveoutError
+from ._lock import DAX_BUS, exclusive
 from ._system import RealSystem, System
 from ._version import VERSION
 
@@ -64,7 +64,7 @@ def _print_host(system: System) -> None:
 
 
 def _restore(system: System) -> None:
-    with exclusive():
+    with exclusive(DAX_BUS):
         layout_id = current_layout_id(system)
         if layout_id is None:
             print("carveout: this boot is for no layout; nothing to do")

@@ -83,7 +83,10 @@ class System(Protocol):
         """What a file is and whose, None where it does not exist or may not be looked at."""
 
     def run(self, argv: Sequence[str]) -> Completed:
-        """Run a program without a shell. Bytes of its output that are not UTF-8 are shown as ``\\xNN``."""
+        """Run a program without a shell. Bytes of its output that are not UTF-8 are shown as ``\\xNN``.
+
+        Status 127: it could not be started; 124: it was stopped because it came to no end.
+        """
 
 
 def _time_is_up(signum: int, frame: object) -> None:
@@ -92,10 +95,14 @@ def _time_is_up(signum: int, frame: object) -> None:
 
 
 class RealSystem:
-    """The host itself, or a tree of files below ``root`` (programs then are not run there)."""
+    """The host itself, or a tree of files below ``root`` (programs then are not run there).
 
-    def __init__(self, root: str = "/") -> None:
+    A program may take ``longest`` seconds.
+    """
+
+    def __init__(self, root: str = "/", longest: float = 1800) -> None:
         self._root = root.rstrip("/")
+        self._longest = longest
 
     def _path(self, path: str) -> str:
         return self._root + path
@@ -203,12 +210,22 @@ class RealSystem:
     def run(self, argv: Sequence[str]) -> Completed:
         try:
             # os-prober has update-grub print the names of other systems in whatever encoding they have
-            done = subprocess.run(
-                list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False,
+            process = subprocess.Popen(
+                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 encoding="utf-8", errors="backslashreplace",
                 # who became root by su has a user's PATH: update-grub then finds no grub-mkconfig
                 env={**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"},
+                # what it starts itself ends with it
+                start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             return Completed(127, "", f"{argv[0]}: {error.strerror}")
-        return Completed(done.returncode, done.stdout, done.stderr)
+        try:
+            output, errors = process.communicate(timeout=self._longest)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, errors = process.communicate()
+            return Completed(
+                124, output, f"{errors}{argv[0]}: no end within {self._longest:g} s; it was stopped"
+            )
+        return Completed(process.returncode, output, errors)

@@ -167,7 +167,6 @@ from ansible_collections.carveout.memory.plugins.module_utils._dax.current impor
     carried,
     stored_layout,
 )
-from ansible_collections.carveout.memory.plugins.module_utils._dax.lock import exclusive
 from ansible_collections.carveout.memory.plugins.module_utils._dax.nodes import found_devices
 from ansible_collections.carveout.memory.plugins.module_utils._dax.report import (
     describe_layout,
@@ -180,6 +179,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host_files import
     stored_layout_ids,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._layout import DEVDAX, Layout
+from ansible_collections.carveout.memory.plugins.module_utils._lock import DAX_BUS, exclusive
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem, System
 
 
@@ -263,7 +263,7 @@ def main() -> None:
     system = RealSystem()
     try:
         layouts = [Layout.from_json(module.params["layout"])] if module.params["layout"] else []
-        with exclusive():
+        with exclusive(DAX_BUS):
             if module.params["state"] == "present":
                 result = present(system, layouts[0], module.check_mode)
             else:

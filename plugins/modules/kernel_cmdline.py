@@ -151,6 +151,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_bindi
     SYSTEM_PYTHONS,
     open_augeas,
 )
+from ansible_collections.carveout.memory.plugins.module_utils._lock import BOOT, exclusive
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 
@@ -189,9 +190,10 @@ def main() -> None:
     wanted = module.params["arguments"] if present else None
     kernel = (module.params["kernel"] or "") if present else ""
     try:
-        before = read_loader(system, augeas)
-        change = plan(system, augeas, before, wanted, kernel)
-        after = before if module.check_mode else apply(system, augeas, change)
+        with exclusive(BOOT):
+            before = read_loader(system, augeas)
+            change = plan(system, augeas, before, wanted, kernel)
+            after = before if module.check_mode else apply(system, augeas, change)
     except CarveoutError as error:
         module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
     predicted = change.changed and module.check_mode

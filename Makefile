@@ -52,7 +52,7 @@ unit: setup ## unit and property tests
 fuzz: setup ## 100,000 malformed plans, hosts, command lines, layouts and logs
 	@python -m tests.fuzz --count 100000
 
-kernel-test: setup ## 24 new command lines on real kernels in QEMU, against what is predicted
+kernel-test: setup ## 24 command lines, new ones for each change, on real kernels in QEMU, against what is predicted
 	@python -m tests.kernel run --count 24
 
 molecule: setup ## the scenario `default`, on the lab's virtual host

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -16,6 +15,7 @@ from .cases import make_case
 from .check import Baselines, Result, Verdict, check
 from .packages import Kernel
 from .record import Tally
+from .seed import seed_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 f"NOT THE PINNED KERNEL for {kernel.series}, but {kernel.release}: {kernel.note}", flush=True
             )
-    seed = int(time.time()) if options.seed is None else options.seed
+    seed = seed_of(Path(__file__).parent) if options.seed is None else options.seed
     if options.command == "case":
         return _one(seed, options.number, kernels)
     return _run(seed, options, kernels)
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.kernel", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="boot many cases, spread over the kernels")
-    run.add_argument("--seed", type=int, help="default: the time")
+    run.add_argument("--seed", type=int, help="default: made from the commit's content")
     run.add_argument("--count", type=int, default=24)
     run.add_argument("--first", type=int, default=0, help="number of the first case")
     run.add_argument("--jobs", type=int, default=2)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.bench.memory_predict import expected
 from ansible_collections.carveout.memory.bench.memory_rows import BASELINE, ROWS, tokens_of
@@ -51,20 +52,12 @@ def record() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def host(record: dict[str, Any]) -> Host:
-    return Host(
-        architecture="x86_64",
-        firmware_map=FIRMWARE,
-        node_ranges=NODES,
-        hmat=False,
-        firmware_boot="bios",
+    return make_host(
+        FIRMWARE,
+        NODES,
         kernel_running=record["kernel"],
         kernel_default=record["kernel"],
-        kernel_config={},
         cmdline="",
-        boot_arguments=None,
-        foreign=(),
-        committed=None,
-        layouts={},
     )
 
 

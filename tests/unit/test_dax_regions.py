@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import split
 from ansible_collections.carveout.memory.plugins.module_utils._errors import NotPossible
@@ -42,20 +43,14 @@ ROWS: list[dict[str, Any]] = json.loads(
 SRAT = bytes.fromhex(ROWS[0]["srat"])
 HMAT = bytes.fromhex(next(row["hmat"] for row in ROWS if row["hmat"]))
 NODES = (NodeRange(0, 0, 6 * GIB), NodeRange(1, 6 * GIB, 10 * GIB))
-HOST = Host(
-    architecture="x86_64",
-    firmware_map=(MapEntry(0, 640 << 10, RAM), MapEntry(MIB, 3 * GIB, RAM), MapEntry(4 * GIB, 10 * GIB, RAM)),
-    node_ranges=NODES,
+HOST = make_host(
+    (MapEntry(0, 640 << 10, RAM), MapEntry(MIB, 3 * GIB, RAM), MapEntry(4 * GIB, 10 * GIB, RAM)),
+    NODES,
     hmat=True,
-    firmware_boot="bios",
     kernel_running="6.12.117+deb13-amd64",
     kernel_default="",
-    kernel_config={},
     cmdline="quiet",
     boot_arguments=("quiet",),
-    foreign=(),
-    committed=None,
-    layouts={},
     hmat_targets=(NodeRange(0, 4 * GIB, 6 * GIB), NodeRange(1, 6 * GIB, 10 * GIB)),
 )
 

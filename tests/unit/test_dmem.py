@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.plugins.module_utils._host.dmesg import host_from_dmesg
 from ansible_collections.carveout.memory.plugins.module_utils._host.e820 import log_type
@@ -45,26 +46,19 @@ RELEASE = "5.4.119"
 RAM = 1
 
 
-def make_host(
+def host_with(
     firmware: list[MapEntry],
     nodes: list[NodeRange],
     release: str = RELEASE,
     config: dict[str, str] | None = None,
 ) -> Host:
-    return Host(
-        architecture="x86_64",
-        firmware_map=tuple(firmware),
-        node_ranges=tuple(nodes),
-        hmat=False,
-        firmware_boot="bios",
+    return make_host(
+        tuple(firmware),
+        tuple(nodes),
         kernel_running=release,
         kernel_default="",
         kernel_config=config or {},
         cmdline="",
-        boot_arguments=None,
-        foreign=(),
-        committed=None,
-        layouts={},
     )
 
 
@@ -77,7 +71,7 @@ def big_host(gib: int, release: str = RELEASE) -> Host:
     """One node, as QEMU's pc has it: 3 GiB below 4 GiB, the rest above."""
     low, top = 3 * GIB - 128 * KIB, (gib + 1) * GIB
     ram = [MapEntry(0, 0x9FC00, RAM), MapEntry(MIB, low, RAM), MapEntry(4 * GIB, top, RAM)]
-    return make_host(ram, [NodeRange(0, 0, top)], release)
+    return host_with(ram, [NodeRange(0, 0, top)], release)
 
 
 # Every argument of the grammar's corners: (text, what the kernel prints before "Malformed ...").
@@ -180,7 +174,7 @@ def oracle(shared_data: Path) -> list[dict[str, Any]]:
 
 def host_of(row: dict[str, Any]) -> Host:
     entries = [MapEntry(a, b + 1, log_type(words) or 0) for a, b, words in row["firmware_map"]]
-    return make_host(entries, [NodeRange(node, a, b + 1) for node, a, b in row["srat"]])
+    return host_with(entries, [NodeRange(node, a, b + 1) for node, a, b in row["srat"]])
 
 
 #: Rows that may differ from the prediction, and why. There are none: the recorded hosts have a small
@@ -274,7 +268,7 @@ def test_one_region_over_128_gib_is_lost_at_the_end_of_the_boot() -> None:
 def test_splitting_by_holes_gives_the_measured_pool() -> None:
     """Seen with q35, which has 2 GiB below 4 GiB: three regions, 155,520 pages of 2 MiB."""
     top = 322 * GIB
-    host = make_host(
+    host = host_with(
         [MapEntry(0, 0x9FC00, RAM), MapEntry(MIB, 2 * GIB - 128 * KIB, RAM), MapEntry(4 * GIB, top, RAM)],
         [NodeRange(0, 0, top)],
     )
@@ -286,7 +280,7 @@ def test_splitting_by_holes_gives_the_measured_pool() -> None:
 @pytest.mark.parametrize(("release", "limit"), [(RELEASE, 93), ("5.10.0", 85)])
 def test_the_table_of_regions_has_an_end(release: str, limit: int) -> None:
     pieces = [MapEntry(4 * GIB + n * GIB, 4 * GIB + n * GIB + 512 * MIB, RAM) for n in range(100)]
-    host = make_host([MapEntry(0, GIB, RAM), *pieces], [NodeRange(0, 0, 200 * GIB)], release)
+    host = host_with([MapEntry(0, GIB, RAM), *pieces], [NodeRange(0, 0, 200 * GIB)], release)
     result = predicted(host, "nokaslr dmem=100G@4G")
     assert result.table_full
     assert len(result.regions) == limit
@@ -299,7 +293,7 @@ def test_the_table_of_regions_has_an_end(release: str, limit: int) -> None:
 
 
 def test_a_kernel_without_dmemfs() -> None:
-    host = make_host(
+    host = host_with(
         [MapEntry(0, 8 * GIB, RAM)], [NodeRange(0, 0, 8 * GIB)], "6.12.107", {"CONFIG_NUMA": "y"}
     )
     assert has_dmem(host) is False
@@ -309,7 +303,7 @@ def test_a_kernel_without_dmemfs() -> None:
     assert all("reserves nothing" in reason for _, reason in result.refused)
     assert result.warnings[0].code == "dmem-not-in-kernel"
     assert predicted(host, "quiet").warnings == ()
-    assert has_dmem(make_host([], [], RELEASE, {"CONFIG_DMEM": "y"})) is True
+    assert has_dmem(host_with([], [], RELEASE, {"CONFIG_DMEM": "y"})) is True
     assert has_dmem(big_host(8)) is None
 
 
@@ -322,7 +316,7 @@ def test_what_is_not_certain_is_said() -> None:
 
 
 def test_numa_off_is_one_node() -> None:
-    host = make_host([MapEntry(0, 8 * GIB, RAM)], [NodeRange(0, 0, 4 * GIB), NodeRange(1, 4 * GIB, 8 * GIB)])
+    host = host_with([MapEntry(0, 8 * GIB, RAM)], [NodeRange(0, 0, 4 * GIB), NodeRange(1, 4 * GIB, 8 * GIB)])
     assert predicted(host, "nokaslr dmem=1G").by_node == {0: GIB, 1: GIB}
     assert predicted(host, "nokaslr numa=off dmem=1G").by_node == {0: GIB}
 

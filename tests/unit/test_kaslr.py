@@ -7,9 +7,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import split
-from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry, NodeRange
+from ansible_collections.carveout.memory.plugins.module_utils._host.model import MapEntry, NodeRange
 from ansible_collections.carveout.memory.plugins.module_utils._model.kaslr import (
     GUARD,
     GUARD_LIMIT,
@@ -122,20 +123,14 @@ def test_any_value_is_read_as_something(value: str) -> None:
     ],
 )
 def test_efi_stub_that_may_not_mind_memmap(kernel: str, policy: str, warned: bool, disabled: bool) -> None:
-    host = Host(
-        architecture="x86_64",
-        firmware_map=(MapEntry(0, 3 * GIB, 1), MapEntry(4 * GIB, 12 * GIB, 1)),
-        node_ranges=(NodeRange(0, 0, 12 * GIB),),
-        hmat=False,
+    host = make_host(
+        (MapEntry(0, 3 * GIB, 1), MapEntry(4 * GIB, 12 * GIB, 1)),
+        (NodeRange(0, 0, 12 * GIB),),
         firmware_boot="efi",
         kernel_running=kernel,
         kernel_default=kernel,
-        kernel_config={},
         cmdline="ro",
         boot_arguments=("ro",),
-        foreign=(),
-        committed=None,
-        layouts={},
     )
     plan = {
         "version": 1,

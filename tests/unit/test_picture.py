@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import NotPossible
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry, NodeRange
@@ -44,33 +45,26 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_yaml import load_plan
 
 
-def make_host(top: int = 12 * GIB, border: int = 8 * GIB) -> Host:
-    return Host(
-        architecture="x86_64",
-        firmware_map=(
+def two_nodes(top: int = 12 * GIB, border: int = 8 * GIB) -> Host:
+    return make_host(
+        (
             MapEntry(0, 0x9FC00, 1),
             MapEntry(0x9FC00, 0x100000, 2),
             MapEntry(MIB, 3 * GIB, 1),
             MapEntry(3 * GIB, 4 * GIB, 2),
             MapEntry(4 * GIB, top, 1),
         ),
-        node_ranges=(NodeRange(0, 0, border), NodeRange(1, border, top)),
-        hmat=False,
-        firmware_boot="bios",
+        (NodeRange(0, 0, border), NodeRange(1, border, top)),
         kernel_running="6.12.107+deb13-amd64",
         kernel_default="6.12.107+deb13-amd64",
-        kernel_config={},
         cmdline="quiet",
         boot_arguments=("quiet",),
-        foreign=(),
-        committed=None,
-        layouts={},
     )
 
 
 #: The lab's virtual host as QEMU and its firmware make it.
 LAB = dataclasses.replace(
-    make_host(),
+    two_nodes(),
     firmware_map=tuple(
         MapEntry(*entry)
         for entry in (
@@ -113,7 +107,7 @@ POOLS: dict[str, Any] = {
     },
     "scratch": {"mechanism": "reserved", "nodes": {"1": "256MiB"}},
 }
-HOST = make_host()
+HOST = two_nodes()
 LAYOUT = made(POOLS, HOST)
 
 
@@ -229,7 +223,7 @@ def test_long_names_and_texts_stay_in_80_columns() -> None:
             ],
         }
     }
-    host = make_host(9 * TIB, 5 * TIB)
+    host = two_nodes(9 * TIB, 5 * TIB)
     layout = made(pools, host)
     assert {w.code for w in layout.warnings} == {"kaslr-physical", "sections-shared"}
     text = layout_text(host, dataclasses.replace(layout, kernel="6.12-" + 123 * "x"))
@@ -291,7 +285,7 @@ def test_interleaved_nodes() -> None:
 @pytest.mark.parametrize(("count", "drawn"), [(8, True), (64, False)])
 def test_many_devices(count: int, drawn: bool) -> None:
     """Each has a name or number, or all are drawn as one; the picture lists what it does not name."""
-    host = make_host(268 * GIB)
+    host = two_nodes(268 * GIB)
     wanted = [{"name": f"a-long-name-of-a-device-{n}", "node": 1, "size": "3GiB"} for n in range(count)]
     layout = made({"a": {"mechanism": "dax", "nodes": {"1": "rest"}, "devices": wanted}}, host)
     row = bars(host, layout)[-1]
@@ -387,7 +381,7 @@ def test_the_svg_escapes_what_it_is_given() -> None:
     top=st.integers(12, 4000).map(lambda n: n * GIB + n * MIB),
 )
 def test_any_layout_can_be_drawn(kernel: str, size: str, count: int, top: int) -> None:
-    host = make_host(top)
+    host = two_nodes(top)
     nodes = {"1": "rest"} if count == 1 else {"1": size}
     pools = {f"p{n}": {"mechanism": "reserved", "nodes": nodes} for n in range(count)}
     try:

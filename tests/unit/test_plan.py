@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import (
     CarveoutError,
@@ -33,25 +34,19 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_yaml import load_plan
 
 # 3 GiB below the hole, node 0 up to 6 GiB, node 1 up to 10 GiB: the lab's virtual host.
-HOST = Host(
-    architecture="x86_64",
-    firmware_map=(
+HOST = make_host(
+    (
         MapEntry(0, 0x9FC00, 1),
         MapEntry(0x9FC00, 0xA0000, 2),
         MapEntry(MIB, 3 * GIB, 1),
         MapEntry(4 * GIB, 10 * GIB, 1),
     ),
-    node_ranges=(NodeRange(0, 0, 6 * GIB), NodeRange(1, 6 * GIB, 10 * GIB)),
-    hmat=False,
-    firmware_boot="bios",
+    (NodeRange(0, 0, 6 * GIB), NodeRange(1, 6 * GIB, 10 * GIB)),
     kernel_running="6.12.107",
     kernel_default="6.12.107",
     kernel_config={"CONFIG_DEV_DAX": "m", "CONFIG_DEV_DAX_HMEM": "m"},
     cmdline="",
     boot_arguments=("root=/dev/vda", "quiet"),
-    foreign=(),
-    committed=None,
-    layouts={},
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_hosts import make_host
 
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import split
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, NotPossible
@@ -40,20 +41,13 @@ FIRMWARE = (
     MapEntry(4 * GIB, 9 * GIB, 1),
     MapEntry(0xFD00000000, TIB, 2),
 )
-HOST = Host(
-    architecture="x86_64",
-    firmware_map=FIRMWARE,
-    node_ranges=(NodeRange(0, 0, 640 * KIB), NodeRange(0, MIB, 3 * GIB), NodeRange(1, 4 * GIB, 9 * GIB)),
-    hmat=False,
-    firmware_boot="bios",
+HOST = make_host(
+    FIRMWARE,
+    (NodeRange(0, 0, 640 * KIB), NodeRange(0, MIB, 3 * GIB), NodeRange(1, 4 * GIB, 9 * GIB)),
     kernel_running="6.12.117+deb13-amd64",
     kernel_default="6.12.117+deb13-amd64",
     kernel_config={"CONFIG_NODES_SHIFT": "10", "CONFIG_DEV_DAX_HMEM": "m"},
     cmdline="quiet",
-    boot_arguments=None,
-    foreign=(),
-    committed=None,
-    layouts={},
 )
 OLD, NEW = "6.12.117", "7.2.12"
 

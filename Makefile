@@ -38,7 +38,7 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 	ruff check
 	ruff format --check
 	mypy --package $(COLLECTION).plugins
-	mypy tools lab bench tests/kernel tests/fuzz
+	mypy tools lab bench tests/kernel tests/fuzz tests/loaders
 	yamllint --strict .
 	ansible-lint --offline
 

@@ -18,7 +18,9 @@ description:
   - On hosts whose GRUB boots by entry files (C(blscfg); Fedora, RHEL 8 and later and their relatives), puts the
     arguments into every entry but the rescue entry, and into what later kernels get theirs from (C(kernelopts) in
     C(grubenv), C(/etc/kernel/cmdline), C(GRUB_CMDLINE_LINUX) in C(/etc/default/grub), where they are there), and
-    reads back what GRUB makes of it. No augeas is needed. Which of the two a host is, its files say.
+    reads back what GRUB makes of it. No augeas is needed.
+  - On hosts of systemd-boot, the same with its entry files and C(/etc/kernel/cmdline). Which of these a host is, its
+    files say.
   - Arguments reach C(/proc/cmdline) exactly as they are given, C($) and shell characters too. What GRUB's loader would
     change on the way (single quotes, backslashes, double quotes other than around a whole argument
     with blanks) is refused before anything is written.
@@ -45,13 +47,14 @@ options:
     description:
       - Release of the kernel whose entry boots by default, as C(uname -r) shows it. An entry for it has to be there.
       - Without it the default entry is not Carveout's; what was chosen by this option before is taken back.
+      - On hosts of systemd-boot a kernel that does not boot by default anyway is refused.
       - Only for O(state=present).
     type: str
 requirements:
   - root
   - GRUB with C(/etc/default/grub), C(/etc/default/grub.d) and C(/boot/grub/grub.cfg), as the Debian family has it,
     and then python3-augeas on the managed host for O(state=present); or
-  - GRUB with entry files in C(/boot/loader/entries)
+  - GRUB with entry files in C(/boot/loader/entries), or systemd-boot
 attributes:
   check_mode:
     description: Predicts the drop-in and the boot entry without touching the host.

@@ -13,63 +13,35 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from .._arguments import split
 from .._errors import NotPossible
 from .._system import System
 from . import bls_text
-from .bls_entries import ENTRIES, EntryFile, in_order, menu_entry, read_entry
-from .bls_places import KERNELOPTS, Place, places_of
+from .bls_entries import ENTRIES, EntryFile, menu_entry
+from .bls_files import Files, resolved
+from .bls_places import KERNELOPTS, Place, owned_arguments, places_of
 from .grub_machine import Entry
 from .grub_menu import next_entry
 from .grub_words import GrubScriptError
-from .grubenv import line_of, variables_of
-from .ownership import owned_runs
-from .reading import foreign_arguments, read_text, running_kernel, stored_arguments
+from .grubenv import line_of, variables_of, with_variable
+from .reading import foreign_arguments, names_in, read_text, running_kernel, stored_arguments
 from .state import LoaderState
 
 #: Where GRUB's menu may be; on UEFI hosts a link of /etc says it (RHEL 8 keeps it on the EFI partition).
 MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
 _EFI_LINK = "/etc/grub2-efi.cfg"
 _BLSCFG = re.compile(r"^[ \t]*blscfg\b", re.MULTILINE)
-_MAX_LINKS = 8
-
-
-class Files:
-    """The host's files, some of them as they would be after a change."""
-
-    def __init__(self, system: System, changed: Mapping[str, str] | None = None) -> None:
-        self._system = system
-        self._changed = changed or {}
-
-    def text(self, path: str) -> str | None:
-        path = resolved(self._system, path)
-        return self._changed[path] if path in self._changed else read_text(self._system, path)
-
-    def entries(self) -> dict[str, EntryFile]:
-        """The entry files by their paths, in the menu's order."""
-        read = {
-            f"{ENTRIES}/{name}": read_entry(name[: -len(".conf")], self.text(f"{ENTRIES}/{name}") or "")
-            for name in self._system.listdir(ENTRIES)
-            if len(name) > len(".conf") and name.endswith(".conf") and name[0] != "."
-        }
-        return {f"{ENTRIES}/{entry.id}.conf": entry for entry in in_order(read.values())}
-
-
-def resolved(system: System, path: str) -> str:
-    """The file that a path leads to: grubenv may be a link to the EFI partition."""
-    for _ in range(_MAX_LINKS):
-        target = system.readlink(path)
-        if target is None:
-            break
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-    return path
+SAVED = "saved_entry"
+#: Our variable in grubenv: the entry that we made the default, a blank, and the one that was it before.
+REMEMBERED = "carveout_saved_entry"
 
 
 def find_menu(system: System) -> str | None:
     """The menu that runs ``blscfg``, None where there is none."""
     menus = [*MENUS]
-    if system.listdir("/sys/firmware/efi") and system.readlink(_EFI_LINK):
+    if names_in(system, "/sys/firmware/efi") and system.readlink(_EFI_LINK):
         menus.insert(0, resolved(system, _EFI_LINK))
     return next((menu for menu in menus if _BLSCFG.search(read_text(system, menu) or "")), None)
 
@@ -79,12 +51,45 @@ def environment(system: System, menu: str) -> str:
     return resolved(system, posixpath.join(posixpath.dirname(menu), "grubenv"))
 
 
-def read_loader(system: System, menu: str, changed: Mapping[str, str] | None = None) -> LoaderState:
-    """The state of the boot loader, with some files as they would be. Changes nothing, and raises nothing."""
+@dataclass(frozen=True)
+class Blscfg:
+    """GRUB with the menu at ``menu``, as :class:`EntryLoader`."""
+
+    menu: str
+
+    def read(self, system: System, changed: Mapping[str, str] | None = None) -> LoaderState:
+        return _read(system, self.menu, changed)
+
+    def places(self, system: System) -> list[Place]:
+        files = Files(system)
+        return places_of(files.text, files.entries(ENTRIES), environment(system, self.menu))
+
+    def default(self, system: System, texts: Mapping[str, str], entry: str) -> dict[str, str]:
+        path = environment(system, self.menu)
+        before = texts.get(path, Files(system).text(path) or "")
+        after = _with_default(path, before, entry)
+        return {} if after == before else {path: after}
+
+
+def _with_default(path: str, block: str, entry: str) -> str:
+    """The variables with an entry as the default; empty takes back what we chose before, if nobody did since."""
+    variables = variables_of(block)
+    saved, remembered = variables.get(SAVED, ""), variables.get(REMEMBERED)
+    ours, _, others = (remembered or "").partition(" ")
+    if entry and (remembered is not None or saved != entry):
+        block = with_variable(path, block, REMEMBERED, f"{entry} {others if saved == ours else saved}")
+        return with_variable(path, block, SAVED, entry)
+    if not entry and remembered is not None:
+        block = with_variable(path, block, REMEMBERED, None)
+        return with_variable(path, block, SAVED, others or None) if saved == ours else block
+    return block
+
+
+def _read(system: System, menu: str, changed: Mapping[str, str] | None) -> LoaderState:
     files = Files(system, changed)
     running = tuple(split(read_text(system, "/proc/cmdline") or ""))
     stored = stored_arguments(system)
-    entries = files.entries()
+    entries = files.entries(ENTRIES)
     block = environment(system, menu)
     problem = ""
     entry = None
@@ -96,7 +101,7 @@ def read_loader(system: System, menu: str, changed: Mapping[str, str] | None = N
         entry = next_entry(
             files.text(menu) or "",
             files.text,
-            "efi" if system.listdir("/sys/firmware/efi") else "pc",
+            "efi" if names_in(system, "/sys/firmware/efi") else "pc",
             prefix=posixpath.dirname(menu),
             bls=made,
         )
@@ -111,7 +116,7 @@ def read_loader(system: System, menu: str, changed: Mapping[str, str] | None = N
     arguments = split(entry.arguments) if entry else []
     if entry and not problem:
         problem = _unfit(path, entries.get(path), arguments)
-    owned = _owned(arguments, places, stored)
+    owned = owned_arguments(arguments, places, stored)
     return LoaderState(
         kind="grub-bls",
         problem=problem,
@@ -121,27 +126,13 @@ def read_loader(system: System, menu: str, changed: Mapping[str, str] | None = N
         command_line=entry.command_line if entry else "",
         kernel=entry.kernel if entry else "",
         kernels=tuple(
-            (_release(file), file.id) for file in entries.values() if file.value("linux") and not file.rescue
+            (file.release, file.id) for file in entries.values() if file.value("linux") and not file.rescue
         ),
         running=running,
         running_kernel=running_kernel(system),
         stored=stored,
         foreign=tuple(foreign_arguments(arguments, running, [owned, *stored], _located(files, path, block))),
     )
-
-
-def _owned(
-    arguments: Sequence[str], places: Sequence[Place], stored: Sequence[Sequence[str]]
-) -> tuple[str, ...]:
-    """Our arguments: as a stored layout has them, or else where the fewest of others' can stand behind them."""
-    known = [tuple(arguments[run.start : run.end]) for run in owned_runs(arguments, stored) if run.known]
-    found = [run for run in (place.owned(stored) for place in places) if run]
-    return known[0] if known else min(found, key=len, default=())
-
-
-def _release(file: EntryFile) -> str:
-    image = (file.value("linux") or "").rpartition("/")[2]
-    return re.sub(r"\A(vmlinuz|vmlinux|kernel)-", "", image)
 
 
 def _unfit(path: str, file: EntryFile | None, arguments: Sequence[str]) -> str:

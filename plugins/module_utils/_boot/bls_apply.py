@@ -1,29 +1,40 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Changing a host whose GRUB boots by entry files, and proving by what GRUB will read that it did what was meant.
+"""Changing a host that boots by entry files, and proving by what the loader will read that it did what was meant.
 
 This module util is PRIVATE to the collection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from .._errors import CarveoutError, NotPossible
 from .._system import System
-from .bls import Files, environment, read_loader
-from .bls_places import places_of
+from .bls_places import Place
 from .change import Change, FileEdit, check_arguments, default_entry, plan_change
-from .grubenv import variables_of, with_variable
 from .state import LoaderState
 
-SAVED = "saved_entry"
-#: Our variable in grubenv: the entry that we made the default, a blank, and the one that was it before.
-REMEMBERED = "carveout_saved_entry"
+
+class EntryLoader(Protocol):
+    """A boot loader that boots by entry files."""
+
+    def read(self, system: System, changed: Mapping[str, str] | None = None) -> LoaderState:
+        """Its state, with some files as they would be. Changes nothing, and raises nothing."""
+
+    def places(self, system: System) -> list[Place]:
+        """Where arguments have to stand, in the order of writing. Raises :class:`NotPossible`."""
+
+    def default(self, system: System, texts: Mapping[str, str], entry: str) -> dict[str, str]:
+        """What makes an entry the default: texts by path, where ``texts`` are to be written anyway.
+
+        Empty takes back what was chosen by us before. Raises :class:`NotPossible`.
+        """
 
 
 def plan(
-    system: System, menu: str, state: LoaderState, wanted: Sequence[str] | None, kernel: str = ""
+    system: System, loader: EntryLoader, state: LoaderState, wanted: Sequence[str] | None, kernel: str = ""
 ) -> Change:
     """The change to ``wanted``, None for removal; ``kernel`` is the release whose entry has to be the default.
 
@@ -34,8 +45,8 @@ def plan(
         check_arguments(wanted)
     if state.problem:
         return plan_change(state, wanted or (), ())
-    texts = _texts(system, menu, state, wanted or (), default_entry(state, kernel) if kernel else "")
-    after = read_loader(system, menu, texts)
+    texts = _texts(system, loader, state, wanted or (), default_entry(state, kernel) if kernel else "")
+    after = loader.read(system, texts)
     edits = [edit for edit in (_edit(system, *item) for item in texts.items()) if edit.changed]
     change = plan_change(state, wanted or (), edits, arguments=after.boot_arguments, kernel=kernel)
     wrong = change.problem_of(after) if change.changed else ""
@@ -49,7 +60,7 @@ def plan(
     return change
 
 
-def apply(system: System, menu: str, change: Change) -> LoaderState:
+def apply(system: System, loader: EntryLoader, change: Change) -> LoaderState:
     """Make the change and read back what GRUB will; the new state.
 
     Where that is not as meant, every file is put back byte for byte and :class:`CarveoutError` is raised.
@@ -59,7 +70,7 @@ def apply(system: System, menu: str, change: Change) -> LoaderState:
     try:
         for edit in change.files:
             system.write(edit.path, edit.after or "", edit.mode)
-        after = read_loader(system, menu)
+        after = loader.read(system)
         problem = change.problem_of(after)
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}"
@@ -77,32 +88,12 @@ def apply(system: System, menu: str, change: Change) -> LoaderState:
 
 
 def _texts(
-    system: System, menu: str, state: LoaderState, wanted: Sequence[str], default: str
+    system: System, loader: EntryLoader, state: LoaderState, wanted: Sequence[str], default: str
 ) -> dict[str, str]:
     """What the files have to hold, in the order in which they are to be written."""
-    files = Files(system)
-    block = environment(system, menu)
     runs = [state.owned, *state.stored]
-    texts = {
-        place.path: place.changed_to(wanted, runs) for place in places_of(files.text, files.entries(), block)
-    }
-    before = files.text(block) or ""
-    after = _with_default(block, texts.get(block, before), default)
-    return texts if after == before else {**texts, block: after}
-
-
-def _with_default(path: str, block: str, entry: str) -> str:
-    """The variables with an entry as the default; empty takes back what we chose before, if nobody did since."""
-    variables = variables_of(block)
-    saved, remembered = variables.get(SAVED, ""), variables.get(REMEMBERED)
-    ours, _, others = (remembered or "").partition(" ")
-    if entry and (remembered is not None or saved != entry):
-        block = with_variable(path, block, REMEMBERED, f"{entry} {others if saved == ours else saved}")
-        return with_variable(path, block, SAVED, entry)
-    if not entry and remembered is not None:
-        block = with_variable(path, block, REMEMBERED, None)
-        return with_variable(path, block, SAVED, others or None) if saved == ours else block
-    return block
+    texts = {place.path: place.changed_to(wanted, runs) for place in loader.places(system)}
+    return {**texts, **loader.default(system, texts, default)}
 
 
 def _edit(system: System, path: str, after: str) -> FileEdit:

@@ -36,6 +36,14 @@ class EntryFile(NamedTuple):
         return next((value for name, value in self.fields if name == key), None)
 
     @property
+    def release(self) -> str:
+        """The kernel's release by its image's name, or by the entry's version where the name holds none."""
+        found = re.fullmatch(
+            r"(?:vmlinuz|vmlinux|kernel)-(.+)", (self.value("linux") or "").rpartition("/")[2]
+        )
+        return found.group(1) if found else self.value("version") or ""
+
+    @property
     def rescue(self) -> bool:
         """Whether it is the entry that dracut makes for emergencies (51-dracut-rescue.install)."""
         return "0-rescue" in self.id or (self.value("version") or "").startswith("0-rescue")

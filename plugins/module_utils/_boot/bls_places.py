@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .._arguments import LAYOUT_ARGUMENT
+from .._arguments import LAYOUT_ARGUMENT, split
 from .._errors import NotPossible
 from . import bls_text
 from .bls_entries import EntryFile
@@ -36,7 +36,8 @@ class Place:
     """``value`` is the text that holds arguments.
 
     It stands at ``start`` in the file ``path`` whose text is ``text``, or is the variable ``name`` of a grubenv.
-    ``quotes`` are those of sh around it, empty where it is not sh that reads it.
+    ``quotes`` are those of sh around it, empty where it is not sh that reads it. ``raw`` is a place whose text
+    systemd-boot hands to the kernel as it is.
     """
 
     path: str
@@ -45,9 +46,12 @@ class Place:
     start: int = 0
     name: str = ""
     quotes: str = ""
+    raw: bool = False
 
     def encode(self, tokens: Sequence[str]) -> str:
         """The text of arguments as it has to stand here. Raises as :func:`bls_text.encode`."""
+        if self.raw:
+            return bls_text.encode_raw(tokens)
         words = bls_text.encode(tokens, variable=bool(self.name))
         return bls_text.shell_text(words, self.quotes == '"') if self.quotes else words
 
@@ -56,7 +60,7 @@ class Place:
         if LAYOUT_ARGUMENT not in self.value:
             return ()
         try:
-            tokens = bls_text.decode(self.value, variable=bool(self.name))
+            tokens = split(self.value) if self.raw else bls_text.decode(self.value, variable=bool(self.name))
         except ValueError:
             tokens = self.value.split()
         return next((tuple(tokens[run.start : run.end]) for run in owned_runs(tokens, runs)), ())
@@ -115,3 +119,12 @@ def places_of(
             f" set it to them by grub2-editenv - set '{KERNELOPTS}=...'",
         )
     return places
+
+
+def owned_arguments(
+    arguments: Sequence[str], places: Sequence[Place], stored: Sequence[Sequence[str]]
+) -> tuple[str, ...]:
+    """Our arguments: as a stored layout has them, or else where the fewest of others' can stand behind them."""
+    known = [tuple(arguments[run.start : run.end]) for run in owned_runs(arguments, stored) if run.known]
+    found = [run for run in (place.owned(stored) for place in places) if run]
+    return known[0] if known else min(found, key=len, default=())

@@ -15,9 +15,9 @@ import re
 from collections.abc import Sequence
 
 from .._arguments import LAYOUT_ARGUMENT, is_memory_argument, split
-from .._errors import NotPossible
+from .._errors import InvalidInput, NotPossible
 from .bls_entries import expand_value
-from .grub_encode import grub_word
+from .grub_encode import check_one_argument, grub_word
 from .grub_words import expand, loader_text, tokenise
 from .ownership import common_start
 
@@ -44,6 +44,20 @@ def encode(tokens: Sequence[str], *, variable: bool = False) -> str:
                 " follows the $ for a variable's name, escaped or not; memmap=SIZE%START-1+2 does without it",
             )
     return " ".join(grub_word(token) for token in tokens)
+
+
+def encode_raw(tokens: Sequence[str]) -> str:
+    """The text that hands ``tokens`` to the kernel through systemd-boot, which changes nothing in it.
+
+    Raises :class:`InvalidInput` for what is no argument, :class:`NotPossible` for what is not printable ASCII.
+    """
+    for token in tokens:
+        check_one_argument(token)
+        if token.count('"') % 2:
+            raise InvalidInput.of(
+                "arguments", "argument-invalid", f"{token!r} has a double quote that is not closed"
+            )
+    return " ".join(tokens)
 
 
 def decode(text: str, *, variable: bool = False) -> list[str]:

@@ -64,8 +64,8 @@ def encode(tokens: Sequence[str]) -> str:
     return f'"${VARIABLE} {text}"'
 
 
-def grub_word(token: str) -> str:
-    """The argument as a word of GRUB's script language."""
+def check_one_argument(token: str) -> None:
+    """Raises :class:`InvalidInput` for what is not one argument, :class:`NotPossible` for what is not ASCII."""
     if split(token) != [token]:
         raise InvalidInput.of(
             "arguments",
@@ -75,7 +75,17 @@ def grub_word(token: str) -> str:
         )
     strange = re.search(r"[^ -~]", token)
     if strange:
-        raise _impossible(repr(token), f"is only known to pass printable ASCII, not {strange.group()!r}")
+        raise NotPossible.of(
+            "arguments",
+            "argument-not-encodable",
+            f"the argument {token!r} cannot be relied on to reach the kernel unchanged: boot loaders are only known to"
+            f" pass printable ASCII, not {strange.group()!r}",
+        )
+
+
+def grub_word(token: str) -> str:
+    """The argument as a word of GRUB's script language. Raises as ``encode``."""
+    check_one_argument(token)
     word = token
     if " " in token:
         if not (token.startswith('"') and token.endswith('"') and token.count('"') == 2):

@@ -11,20 +11,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._system import System
-from . import bls, bls_apply, grub, grub_apply
+from . import bls, bls_apply, grub, grub_apply, sdboot
+from .bls_apply import EntryLoader
 from .change import Change
 from .state import LoaderState
 
 
+def _by_entries(system: System) -> EntryLoader | None:
+    """The loader of a host that boots by entry files, None for others."""
+    if sdboot.is_booted(system):
+        return sdboot.SystemdBoot()
+    menu = bls.find_menu(system)
+    return None if menu is None else bls.Blscfg(menu)
+
+
 def needs_augeas(system: System) -> bool:
     """Whether a change goes through augeas: entry files are changed without."""
-    return bls.find_menu(system) is None
+    return _by_entries(system) is None
 
 
 def read_loader(system: System, augeas: Any) -> LoaderState:
     """The state of the loader. Changes nothing, and raises nothing. ``augeas`` as :func:`grub.read_loader` takes it."""
-    menu = bls.find_menu(system)
-    return grub.read_loader(system, augeas) if menu is None else bls.read_loader(system, menu)
+    loader = _by_entries(system)
+    return grub.read_loader(system, augeas) if loader is None else loader.read(system)
 
 
 def plan(
@@ -35,13 +44,15 @@ def plan(
     Without a kernel the default is not ours: what Carveout chose before is taken back. Raises
     :class:`InvalidInput` and :class:`NotPossible`.
     """
-    menu = bls.find_menu(system)
-    if menu is None:
+    loader = _by_entries(system)
+    if loader is None:
         return grub_apply.plan(state, augeas, wanted, kernel)
-    return bls_apply.plan(system, menu, state, wanted, kernel)
+    return bls_apply.plan(system, loader, state, wanted, kernel)
 
 
 def apply(system: System, augeas: Any, change: Change) -> LoaderState:
     """Make the change and read it back; the new state. Raises :class:`CarveoutError`, all put back as it was."""
-    menu = bls.find_menu(system)
-    return grub_apply.apply(system, augeas, change) if menu is None else bls_apply.apply(system, menu, change)
+    loader = _by_entries(system)
+    if loader is None:
+        return grub_apply.apply(system, augeas, change)
+    return bls_apply.apply(system, loader, change)

@@ -26,6 +26,14 @@ def read_text(system: System, path: str) -> str | None:
         return None
 
 
+def names_in(system: System, path: str) -> list[str]:
+    """The sorted names in a directory, none where it cannot be read."""
+    try:
+        return system.listdir(path)
+    except OSError:
+        return []
+
+
 def running_kernel(system: System) -> str:
     """The release of the running kernel, empty where it does not say."""
     return (read_text(system, "/proc/sys/kernel/osrelease") or "").strip()
@@ -34,11 +42,7 @@ def running_kernel(system: System) -> str:
 def stored_arguments(system: System) -> tuple[tuple[str, ...], ...]:
     """The argument lists of the layouts stored on the host; a damaged file has none."""
     found = []
-    try:
-        names = system.listdir(LAYOUTS)
-    except OSError:
-        names = []
-    for name in names:
+    for name in names_in(system, LAYOUTS):
         try:
             arguments = json.loads(read_text(system, f"{LAYOUTS}/{name}") or "")["kernel_arguments"]
         except (ValueError, TypeError, KeyError, RecursionError):

@@ -18,7 +18,7 @@ class LoaderState:
     """The boot loader of a host as it stands.
 
     ``kind`` is ``grub`` (a drop-in and a generated menu), ``grub-bls`` (entry files of the Boot Loader
-    Specification), or empty where the loader is none that Carveout can write to.
+    Specification), ``systemd-boot``, or empty where the loader is none that Carveout can write to.
     ``problem`` says why nothing can be changed, empty where it can. ``unparsable`` says which file
     of the configuration augeas could not read: new arguments are then refused, removal is not.
     ``drop_in_text`` is None where our file does not exist. ``owned`` are the tokens that our

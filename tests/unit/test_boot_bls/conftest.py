@@ -108,6 +108,11 @@ class Host(RealSystem):
 
 
 @pytest.fixture
+def empty(tmp_path: Path) -> Host:
+    return Host(tmp_path / "empty")
+
+
+@pytest.fixture
 def rhel9(tmp_path: Path) -> Host:
     """Arguments stand in each entry; /etc/kernel/cmdline is there for later kernels."""
     host = Host(tmp_path / "rhel9")

@@ -254,6 +254,16 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(rhel9: Any, n
     assert not rhel9.change_to(None).changed
 
 
+def test_folders_that_may_not_be_read_are_a_problem_and_no_exception(rhel9: Any) -> None:
+    def listdir(path: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    rhel9.listdir = listdir
+    assert rhel9.state().boot_arguments is None
+    with pytest.raises(NotPossible, match=r"the menu is empty|starts no Linux kernel"):
+        rhel9.change_to(OURS)
+
+
 def test_a_full_environment_block_is_refused(rhel8: Any) -> None:
     many = [f"memmap=1G%{number}G-1+0xefffffff" for number in range(5, 40)]
     with pytest.raises(NotPossible, match="has room for 1024 bytes, with kernelopts as it has to be"):

@@ -1,0 +1,48 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The files of a host that boots by entry files, as they are or as they would be after a change.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+
+from .._system import System
+from .bls_entries import EntryFile, in_order, read_entry
+from .reading import names_in, read_text
+
+_MAX_LINKS = 8
+
+
+class Files:
+    """The host's files, some of them as they would be after a change."""
+
+    def __init__(self, system: System, changed: Mapping[str, str] | None = None) -> None:
+        self._system = system
+        self._changed = changed or {}
+
+    def text(self, path: str) -> str | None:
+        path = resolved(self._system, path)
+        return self._changed[path] if path in self._changed else read_text(self._system, path)
+
+    def entries(self, folder: str) -> dict[str, EntryFile]:
+        """The entry files in a folder by their paths, in the order of GRUB's menu."""
+        read = [
+            read_entry(name[: -len(".conf")], self.text(f"{folder}/{name}") or "")
+            for name in names_in(self._system, folder)
+            if len(name) > len(".conf") and name.endswith(".conf") and name[0] != "."
+        ]
+        return {f"{folder}/{entry.id}.conf": entry for entry in in_order(read)}
+
+
+def resolved(system: System, path: str) -> str:
+    """The file that a path leads to: grubenv may be a link to the EFI partition."""
+    for _ in range(_MAX_LINKS):
+        target = system.readlink(path)
+        if target is None:
+            break
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    return path

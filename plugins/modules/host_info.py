@@ -19,6 +19,12 @@ description:
     there now (memory, DAX devices, files).
   - Nothing is changed. All is read in one call.
   - The snapshot can be kept as a JSON file and planned for offline with C(carveout plan).
+options:
+  kernel:
+    description:
+      - Release of the kernel that is to boot next, where the boot loader does not say so yet.
+    type: str
+    default: ""
 requirements:
   - root
   - Linux on x86_64 with C(CONFIG_FIRMWARE_MEMMAP)
@@ -141,23 +147,28 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_bindi
 )
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_to_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.tree import read_host
+from ansible_collections.carveout.memory.plugins.module_utils._layout import RELEASE
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"kernel": {"type": "str", "default": ""}}, supports_check_mode=True)
     if os.geteuid() != 0:
         module.fail_json(
             msg="hosts are measured as root (their memory map is not shown to others); use become: true",
             problems=[],
         )
+    if not RELEASE.fullmatch(module.params["kernel"]):
+        module.fail_json(msg=f"kernel: {module.params['kernel']!r} is not a kernel's release", problems=[])
     augeas = open_augeas()
     if augeas is None and not has_respawned():
         interpreter = probe_interpreters_for_module(SYSTEM_PYTHONS, "augeas")
         if interpreter:
             respawn_module(interpreter)
     try:
-        host = read_host(RealSystem(), augeas=augeas, machine=os.uname().machine)
+        host = read_host(
+            RealSystem(), augeas=augeas, machine=os.uname().machine, kernel=module.params["kernel"]
+        )
     except CarveoutError as error:
         module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
     except OSError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .._arguments import COMMAND_LINE_SIZE
@@ -28,6 +27,7 @@ from .e820 import MAX_ENTRIES, checked_map, sysfs_type
 from .files import Reader
 from .hmat import parse_hmat
 from .hugetlb import read_mounts, read_pages, read_vmemmap
+from .kernels import read_config
 from .layouts import read_committed, read_layouts
 from .model import ForeignArgument, Host, MapEntry, NodeRange
 from .nodes import node_ranges, one_node
@@ -40,12 +40,15 @@ _RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{1,128}")
 _ARCHITECTURE = re.compile(r"[A-Za-z0-9_]{1,32}")
 
 
-def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bool = True) -> Host:
+def read_host(
+    system: System, *, augeas: Any = None, machine: str = "", root: bool = True, kernel: str = ""
+) -> Host:
     """Read a host.
 
     ``augeas`` is what :func:`read_loader` takes. ``machine`` is ``uname -m`` of the running host; for
     a captured tree it is empty, and the tree says it (/proc/sys/kernel/arch, 6.1 and later) or x86_64 is
-    taken. ``root`` says whether the reader is root.
+    taken. ``root`` says whether the reader is root. ``kernel`` is the release that is to boot next, where that is not
+    what the boot loader says yet.
 
     What is missing or garbled is left out and named in ``state["problems"]``. Raises
     :class:`NotPossible` where an x86_64 host does not show its firmware map or hides its ACPI tables, and
@@ -57,7 +60,7 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
     affinity = _affinity(reader, firmware_map)
     running = _running_release(reader)
     loader = read_loader(system, augeas)
-    default = loader.kernel if _RELEASE.fullmatch(loader.kernel) else ""
+    default = kernel or (loader.kernel if _RELEASE.fullmatch(loader.kernel) else "")
     layouts = read_layouts(reader)
     cmdline = (reader.text("/proc/cmdline", 2 * COMMAND_LINE_SIZE) or "").rstrip("\n")
     tokens = None if loader.boot_arguments is None else tuple(printable(t) for t in loader.boot_arguments)
@@ -70,7 +73,7 @@ def read_host(system: System, *, augeas: Any = None, machine: str = "", root: bo
         firmware_boot="efi" if reader.names("/sys/firmware/efi") else "bios",
         kernel_running=running,
         kernel_default=default,
-        kernel_config=_config(reader, default or running),
+        kernel_config=read_config(reader, default or running),
         cmdline=cmdline,
         boot_arguments=tokens,
         foreign=tuple(
@@ -177,17 +180,6 @@ def _running_release(reader: Reader) -> str:
         words = reader.line("/proc/version").split()
         release = words[2] if words[:2] == ["Linux", "version"] and len(words) > 2 else ""
     return release if _RELEASE.fullmatch(release) else ""
-
-
-def _config(reader: Reader, release: str) -> Mapping[str, str]:
-    if release:
-        for path in (
-            f"/boot/config-{release}", f"/lib/modules/{release}/config", f"/usr/lib/modules/{release}/config"
-        ):  # fmt: skip
-            text = reader.text(path, 4 << 20)
-            if text:
-                return proc.parse_config(text)
-    return {}
 
 
 def _node_meminfo(reader: Reader) -> dict[str, dict[str, int]]:

@@ -12,7 +12,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .._errors import Problem
 from .._host.model import RAM, Host, MapEntry
@@ -38,12 +38,16 @@ NEEDED_CONFIG = (("CONFIG_DMEM", ("y",)), ("CONFIG_DMEM_FS", ("y", "m")))
 
 def problems(host: Host, before: Sequence[MapEntry], path: str, idle_foreign: bool) -> list[Problem]:
     """What the kernel that boots next lacks; empty where it has dmemfs, or nothing is known of it."""
-    config = host.kernel_config
-    missing = [option for option, good in NEEDED_CONFIG if config and config.get(option) not in good]
+    missing = missing_config(host.kernel_config) if host.kernel_config else []
     if not missing:
         return []
     text = f"the kernel that boots next, {host.kernel}, is built without {' and '.join(missing)}"
     return [Problem(path, "kernel-config", text)]
+
+
+def missing_config(config: Mapping[str, str]) -> list[str]:
+    """What of dmemfs a kernel is built without."""
+    return [option for option, good in NEEDED_CONFIG if config.get(option) not in good]
 
 
 def arguments(reservations: Sequence[Reservation]) -> list[str]:

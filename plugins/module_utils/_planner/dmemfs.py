@@ -47,7 +47,7 @@ def the_pool(plan: Plan) -> PoolPlan | None:
 def pool_problems(plan: Plan, pool: PoolPlan, host: Host, before: Sequence[MapEntry]) -> list[Problem]:
     """Why the kernel that boots next cannot have the pool, and what this host can do instead."""
     path = f"{pool.path}.mechanism"
-    release = pool.kernel_release
+    release = pool.kernel.release if pool.kernel else ""
     if release and release != host.kernel:
         text = (
             f"the plan's dmemfs kernel is {release}, but the host boots {host.kernel} next; site.yml installs the "

@@ -7,6 +7,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,15 +23,29 @@ DMEMFS = "dmemfs"
 #: PAGE_SIZE, PMD_SIZE and PUD_SIZE are what dmemfs takes (fs/dmemfs/inode.c, check_dpage_size).
 PAGE_SIZES = (4 * KIB, 2 * MIB, GIB)
 _DEFAULT_PAGE = 2 * MIB
+#: Nothing that a package manager could take for an option.
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._~:=-]{0,199}")
+_URL = re.compile(r"(?:https?://|file:///)[A-Za-z0-9._~:/@%+-]{1,400}")
+
+
+@dataclass(frozen=True)
+class KernelSource:
+    """A kernel and what brings it: a ``package`` of the host's repositories, or of the one at ``url``, whose
+    packages ``key`` signs; or a package ``file`` on the controller. Neither: it is there already.
+    """
+
+    release: str
+    package: str = ""
+    file: str = ""
+    url: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class DmemfsOptions:
-    """``release`` is the kernel that the plan wants to boot, empty where it names none."""
-
     page_size: int
     mounts: tuple[MountPlan, ...]
-    release: str
+    kernel: KernelSource | None
 
 
 def unit_of(page_size: int) -> int:
@@ -53,8 +68,8 @@ def dmemfs_options(
     for node, amount in nodes.items():
         if isinstance(amount, int):
             _whole(reader, amount, unit, f"{path}.nodes.{node}")
-    release = _release(reader, pool["kernel"], f"{path}.kernel") if "kernel" in pool else ""
-    return DmemfsOptions(page_size, _mounts(reader, pool, f"{path}.mount"), release)
+    kernel = _kernel(reader, pool["kernel"], f"{path}.kernel") if "kernel" in pool else None
+    return DmemfsOptions(page_size, _mounts(reader, pool, f"{path}.mount"), kernel)
 
 
 def _whole(reader: Reader, size: int, unit: int, path: str) -> None:
@@ -86,12 +101,33 @@ def _mounts(reader: Reader, pool: Mapping[str, Any], path: str) -> tuple[MountPl
     return (MountPlan(path, mount["path"], None, *reader.access(mount, path, "0755")),)
 
 
-def _release(reader: Reader, kernel: Mapping[str, Any], path: str) -> str:
+def _kernel(reader: Reader, kernel: Mapping[str, Any], path: str) -> KernelSource:
     release = str(kernel["release"])
     if not RELEASE.fullmatch(release) or version(release) is None:
         text = f"{release!r} is not a kernel's release, as 'uname -r' prints it"
         reader.fail(f"{path}.release", "kernel-invalid", text)
-    return release
+    package, file = kernel.get("package", ""), kernel.get("file", "")
+    if package and not _PACKAGE.fullmatch(package):
+        text = f"{package!r} is not a package's name: letters, digits and +-._~:= are expected"
+        reader.fail(f"{path}.package", "name-invalid", text)
+    if file and not re.fullmatch(r"(?!-)[^\x00-\x1f]+\.(?:rpm|deb)", file):
+        reader.fail(
+            f"{path}.file", "name-invalid", f"{file!r} is not the path of a package file: .rpm or .deb"
+        )
+    repository = kernel.get("repository", {})
+    for name in ("url", "key"):
+        if repository and not _URL.fullmatch(repository[name]):
+            text = f"{repository[name]!r} is not an address that a package manager can be told: https:// or file:///"
+            reader.fail(f"{path}.repository.{name}", "name-invalid", text)
+    if package and file:
+        reader.fail(
+            f"{path}.file", "key-of-others", "the package brings the kernel already; leave one of them out"
+        )
+    if repository and not package:
+        reader.fail(
+            f"{path}.repository", "key-of-others", "name the package of it that brings the kernel: package"
+        )
+    return KernelSource(release, package, file, repository.get("url", ""), repository.get("key", ""))
 
 
 def check_single(reader: Reader, pools: Sequence[tuple[str, str]]) -> None:

@@ -18,7 +18,7 @@ from .._errors import InvalidInput
 from .._layout import DEVDAX
 from .._ranges import Range
 from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size
-from .dmemfs_plan import DMEMFS, check_single, dmemfs_options
+from .dmemfs_plan import DMEMFS, KernelSource, check_single, dmemfs_options
 from .hugetlb_plan import HUGETLB, MountPlan, check_keys, check_places, hugetlb_options
 from .reading import REST as REST
 from .reading import Amount as Amount
@@ -71,8 +71,8 @@ class PoolPlan:
     optimize_vmemmap: bool = False
     #: Uses the DAX regions that the nodes have already: nothing is carved out.
     existing: bool = False
-    #: Of 'dmemfs' only: the kernel that the plan wants to boot, empty where it names none.
-    kernel_release: str = ""
+    #: Of 'dmemfs' only: the kernel that the plan wants to boot.
+    kernel: KernelSource | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
     if mechanism == DMEMFS:
         files = dmemfs_options(reader, pool, nodes, path)
         pages = dict.fromkeys(nodes, files.page_size)
-        return PoolPlan(path, name, mechanism, nodes, pages, (), files.mounts, kernel_release=files.release)
+        return PoolPlan(path, name, mechanism, nodes, pages, (), files.mounts, kernel=files.kernel)
     existing = bool(pool.get("existing", False))
     if existing:
         check_existing(reader, mechanism, nodes, path)

@@ -48,7 +48,8 @@ def collect(host: Any, folder: str | None) -> Evidence:
     name = "localhost" if local else host.backend.get_hostname()
     snapshot = _snapshot(host, name)
     layout = _given(folder, name) if folder else _committed(snapshot, name)
-    raw = _run(host, name, raw_command([device.name for device in layout.devices]))
+    mounts = [(mount.path, mount.page_size) for mount in layout.mounts if mount.kind == "dmemfs"]
+    raw = _run(host, name, raw_command([device.name for device in layout.devices], mounts))
     try:
         return Evidence(name, layout, snapshot, parse_raw(raw))
     except ValueError as error:

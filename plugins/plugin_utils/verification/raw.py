@@ -9,12 +9,28 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 _PROC = ("/proc/cmdline", "/proc/iomem", "/proc/meminfo")
 _NOTED = "/run/carveout/layout"
 _DEVICES = "==> device files <=="
+_POOL = "/sys/kernel/debug/dmem"
+#: f_type of dmemfs (DMEMFS_MAGIC), as stat(1) prints it.
+_DMEMFS = "2ace90c6"
+#: Touches both ends of a page of a new file. The file has no name any more when that is done: a SIGBUS leaves
+#: nothing behind.
+TOUCH = """\
+import mmap, os, sys
+path, size = f"{sys.argv[1]}/.carveout-{os.getpid()}", int(sys.argv[2])
+file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+os.unlink(path)
+os.ftruncate(file, size)
+memory = mmap.mmap(file, size)
+memory[0], memory[size - 1] = 90, 165
+print("touched" if (memory[0], memory[size - 1]) == (90, 165) else "reads otherwise than it was written")
+"""
 
 
 class Resource(NamedTuple):
@@ -38,7 +54,8 @@ class DeviceFile(NamedTuple):
 class Raw(NamedTuple):
     """``mem_total`` and ``hugetlb`` are in KiB; ``files`` are by device name.
 
-    ``noted`` is the layout that the host says it has.
+    ``noted`` is the layout that the host says it has. ``touched`` is, by mount, what came of touching a file of
+    dmemfs.
     """
 
     cmdline: str
@@ -47,10 +64,14 @@ class Raw(NamedTuple):
     files: dict[str, DeviceFile]
     noted: str = ""
     hugetlb: int = 0
+    touched: Mapping[str, str] = MappingProxyType({})
 
 
-def raw_command(names: Sequence[str]) -> str:
-    """One line for the host's shell: four texts with a heading each, then a line for every device."""
+def raw_command(names: Sequence[str], mounts: Sequence[tuple[str, int]] = ()) -> str:
+    """For the host's shell: four texts with a heading each, then a line for every device and every dmemfs mount.
+
+    ``mounts`` are places with the size of their pages.
+    """
     links = " ".join(shlex.quote(f"/dev/carveout/{name}") for name in names)
     lines = (
         'printf "%s|%s|%s\\n" "${link##*/}" "$(readlink -f -- "$link")" '
@@ -58,7 +79,27 @@ def raw_command(names: Sequence[str]) -> str:
     )
     noted = f"echo '==> {_NOTED} <=='; cat {_NOTED} 2>/dev/null; echo '{_DEVICES}'"
     command = f"LC_ALL=C tail -v -n +1 {' '.join(_PROC)} && {{ {noted}; }}"
-    return f"{command} && for link in {links}; do {lines}; done" if names else command
+    if names:
+        command += f" && for link in {links}; do {lines}; done"
+    if mounts:
+        command += " && echo '==> dmemfs files <=='"
+    return " && ".join([command, *(_touch(path, page_size) for path, page_size in mounts)])
+
+
+def _touch(path: str, page_size: int) -> str:
+    """One line: the mount, and ``touched``, ``full`` (nothing is free), ``empty`` or what went wrong.
+
+    The pool is looked at first, and the touch has a time limit: over an empty pool it never ends.
+    """
+    place = shlex.quote(path)
+    touch = f"timeout -k 5 30 python3 -B -c {shlex.quote(TOUCH)} {place} {page_size} 2>&1 | tail -n 1"
+    number = f"$(cat {_POOL}/%s 2>/dev/null || echo unknown)"
+    return (
+        f"printf '%s|' {place}; if [ \"$(stat -f -c %t -- {place})\" != {_DMEMFS} ]; then echo 'no dmemfs is mounted'; "
+        f'elif [ "{number % "registered_pages"}" = 0 ]; then echo empty; '
+        f'elif [ "{number % "free_dpages"}" = 0 ]; then echo full; '
+        f'else said="$({touch})"; echo "${{said:-it ended before it was done: SIGBUS, or after 30 seconds}}"; fi'
+    )
 
 
 def parse_raw(text: str) -> Raw:
@@ -75,7 +116,7 @@ def parse_raw(text: str) -> Raw:
     for entry in texts.get("device files", "").splitlines():
         words = [*entry.split("|"), "", "", "", "", ""]
         files[words[0]] = DeviceFile(*words[1:6])
+    touched = dict(line.partition("|")[::2] for line in texts.get("dmemfs files", "").splitlines())
     cmdline, noted = (texts.get(name, "").strip() for name in ("/proc/cmdline", _NOTED))
-    return Raw(
-        cmdline, tuple(resources), int(total[1]) if total else 0, files, noted, int(huge[1]) if huge else 0
-    )
+    hugetlb = int(huge[1]) if huge else 0
+    return Raw(cmdline, tuple(resources), int(total[1]) if total else 0, files, noted, hugetlb, touched)

@@ -100,6 +100,17 @@ def check_huge_pages(layout: Layout, raw: Raw) -> list[str]:
     ]
 
 
+def check_touched(layout: Layout, raw: Raw) -> list[str]:
+    """A page of a new file of every dmemfs mount could be written and read (none where tenants have all of them)."""
+    return [
+        f"pools.{mount.pool}.mount: a file of {mount.path} cannot be used: "
+        f"{'the pool is empty' if said == 'empty' else said}"
+        for mount in layout.mounts
+        if mount.kind == "dmemfs"
+        and (said := raw.touched.get(mount.path, "not tried")) not in ("touched", "full")
+    ]
+
+
 def _given_back(layout: Layout, resource: Resource, *, online: bool = False) -> bool:
     """RAM of the driver kmem in a device that the plan gives to the kernel (and has onlined)."""
     return resource.name == f"{_RAM} (kmem)" and any(

@@ -15,6 +15,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw_c
     check_huge_pages,
     check_memory_map,
     check_total,
+    check_touched,
 )
 
 
@@ -51,6 +52,12 @@ def test_raw_huge_pages(carveout_evidence: Evidence) -> None:
     if not carveout_evidence.layout.hugepages:
         pytest.skip("the layout has no huge pages")
     _fail_on(check_huge_pages(carveout_evidence.layout, carveout_evidence.raw))
+
+
+def test_raw_dmemfs_file(carveout_evidence: Evidence) -> None:
+    if not any(mount.kind == "dmemfs" for mount in carveout_evidence.layout.mounts):
+        pytest.skip("the layout has no mount of dmemfs")
+    _fail_on(check_touched(carveout_evidence.layout, carveout_evidence.raw))
 
 
 def test_raw_device_files(carveout_evidence: Evidence) -> None:

@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._mounts import Mount
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw import (
+    TOUCH,
     Raw,
     Resource,
     parse_raw,
@@ -22,6 +26,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw_c
     check_device_files,
     check_memory_map,
     check_total,
+    check_touched,
 )
 
 GIB = 1 << 30
@@ -156,3 +161,52 @@ def test_memory_that_the_plan_gives_back_is_no_ram_in_a_reservation(layout: Layo
     assert len(check_memory_map(layout, host)) > 1 and check_total(layout, host)
     (message,) = check_device_files(changed, host._replace(files=raw.files))
     assert "/dev/carveout/vm-c is there" in message
+
+
+MAGIC = "2ace90c6"
+
+
+@pytest.mark.parametrize(
+    ("kind", "pool", "said"),
+    [
+        (MAGIC, {"registered_pages": "512", "free_dpages": "3"}, "touched"),
+        (MAGIC, {}, "touched"),
+        (MAGIC, {"registered_pages": "0", "free_dpages": "0"}, "empty"),
+        (MAGIC, {"registered_pages": "512", "free_dpages": "0"}, "full"),
+        ("ef53", {"registered_pages": "512", "free_dpages": "3"}, "no dmemfs is mounted"),
+    ],
+)
+def test_a_file_is_touched_unless_the_pool_is_empty(
+    tmp_path: Path, kind: str, pool: dict[str, str], said: str
+) -> None:
+    """The real command over a folder that stands in for a mount, with a stat that says what it is."""
+    files, tools, state = (tmp_path / name for name in ("my files", "bin", "pool"))
+    for folder in (files, tools, state):
+        folder.mkdir()
+    (tools / "stat").write_text(f"#!/bin/sh\necho {kind}\n")
+    (tools / "stat").chmod(0o755)
+    for name, text in pool.items():
+        (state / name).write_text(text + "\n")
+    command = raw_command([], [(str(files), 2 << 20)]).replace("/sys/kernel/debug/dmem", str(state))
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, env=environment)
+    assert parse_raw(done.stdout).touched == {str(files): said}
+    assert list(files.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_touched_is_told(tmp_path: Path, layout: Layout, raw: Raw) -> None:
+    mount = Mount("guests", "dmemfs", "/mnt/guests", 2 << 20, GIB)
+    mounted = dataclasses.replace(layout, mounts=(mount,))
+    for said, wrong in (("touched", ""), ("full", ""), ("empty", "the pool is empty"), ("SIGBUS", "SIGBUS")):
+        found = check_touched(mounted, raw._replace(touched={"/mnt/guests": said}))
+        assert found == (
+            [f"pools.guests.mount: a file of /mnt/guests cannot be used: {wrong}"] if wrong else []
+        )
+    assert check_touched(mounted, raw) == [
+        "pools.guests.mount: a file of /mnt/guests cannot be used: not tried"
+    ]
+    # a program that gets no memory says nothing: the folder is not there any more
+    done = subprocess.run(
+        ["python3", "-c", TOUCH, str(tmp_path / "gone"), "4096"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0 and "touched" not in done.stdout

@@ -19,6 +19,7 @@ from ._expect.hugepages import hugepages
 from ._expect.kdump import crash_kernel
 from ._expect.memory import memory
 from ._expect.model import SUBJECTS, Expectation
+from ._expect.namespaces import namespaces
 from ._expect.reservations import reservations
 from ._host.model import Host
 from ._layout import Layout
@@ -49,6 +50,7 @@ def expectations(layout: Layout, host: Host, *, committed: bool = False) -> list
         *hugepages(layout, host),
         *dmemfs(layout, host),
         *devices(layout, host),
+        *namespaces(layout, host),
         *stored(layout, host),
         *unit_access(layout, host),
         *crash_kernel(layout, host),

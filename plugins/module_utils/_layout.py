@@ -33,6 +33,8 @@ LAYOUT_ID = re.compile(r"[0-9a-f]{16}")
 RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{0,128}")
 SCHEMA = 1
 #: What a device is for: tenants that map it, or the kernel, which gets its memory back while it runs.
+#: The mechanism whose devices are namespaces.
+PMEM = "pmem"
 DEVDAX, SYSTEM_RAM = "devdax", "system-ram"
 #: How memory that the kernel gets back is onlined: for what it can move away again, for anything, or not at all.
 ONLINE = ("movable", "kernel", "no")
@@ -64,7 +66,9 @@ class Device:
 
     ``path`` is the place in the plan that asked for it (``pools.guests.devices[0]``). ``units`` are
     the systemd services that are let at it; where there is none, owner and mode alone decide. ``online`` is
-    one of :data:`ONLINE` where ``use`` is :data:`SYSTEM_RAM`, else empty.
+    one of :data:`ONLINE` where ``use`` is :data:`SYSTEM_RAM`, else empty. ``namespace`` ("devdax" or "fsdax") and
+    ``map`` ("mem" or "dev") tell of a namespace of persistent memory, which takes all of its reservation and offers
+    the extent; they are empty for others.
     """
 
     name: str
@@ -79,6 +83,8 @@ class Device:
     units: tuple[str, ...] = ()
     use: str = DEVDAX
     online: str = ""
+    namespace: str = ""
+    map: str = ""
 
     @property
     def size(self) -> int:
@@ -172,6 +178,7 @@ class Layout:
                     # only where there are some: layouts of earlier versions keep their ID
                     **({"units": list(d.units)} if d.units else {}),
                     **({"use": d.use, "online": d.online} if d.use != DEVDAX else {}),
+                    **({"namespace": {"mode": d.namespace, "map": d.map}} if d.namespace else {}),
                 }
                 for d in self.devices
             ],
@@ -296,6 +303,20 @@ def _use(device: Any) -> tuple[str, str]:
     return SYSTEM_RAM, str(device["online"])
 
 
+def _namespace(device: Any) -> tuple[str, str]:
+    """``namespace`` and ``map``; a layout says neither of a device that is none."""
+    if "namespace" not in device:
+        return "", ""
+    told = device["namespace"]
+    if (
+        told["mode"] not in ("devdax", "fsdax")
+        or told["map"] not in ("mem", "dev")
+        or len(device["extents"]) != 1
+    ):
+        raise ValueError(f"{told!r} is no namespace")
+    return str(told["mode"]), str(told["map"])
+
+
 def _existing(reservation: Any) -> bool:
     """A layout says nothing of it where it is carved out."""
     if reservation.get("existing", True) is not True:
@@ -326,6 +347,9 @@ def _check_places(layout: Layout) -> None:
         homes = [r.range for r in layout.reservations if (r.pool, r.node) == (device.pool, device.node)]
         if not device.extents or not any(all(h.contains(e) for e in device.extents) for h in homes):
             raise ValueError(f"device {device.name} does not lie in one reservation of its pool")
+        kinds = {r.mechanism for r in layout.reservations if r.pool == device.pool}
+        if (kinds == {PMEM}) != bool(device.namespace):
+            raise ValueError(f"device {device.name} is no device of its pool's mechanism")
     if len({device.name for device in layout.devices}) != len(layout.devices):
         raise ValueError("two devices have one name")
     if len({mount.path for mount in layout.mounts}) != len(layout.mounts):
@@ -357,7 +381,7 @@ def _read(data: Any) -> Layout:
                 _text(d["name"], NAME), _text(d["pool"], NAME), _number(d["node"]), _align(d["align"]),
                 tuple(_range(e) for e in d["extents"]), _text(d["path"], _PLAN_PATH),
                 _text(d["owner"], ACCOUNT), _text(d["group"], ACCOUNT), _text(d["mode"], MODE),
-                tuple(_text(unit, UNIT) for unit in d.get("units", [])), *_use(d),
+                tuple(_text(unit, UNIT) for unit in d.get("units", [])), *_use(d), *_namespace(d),
             )
             for d in data["devices"]
         ),

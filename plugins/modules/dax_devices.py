@@ -21,8 +21,12 @@ description:
   - A device with C(use) V(system-ram) goes to the driver C(kmem). Its memory blocks, of every extent, are onlined as
     the plan says, whatever the kernel's own policy for new memory. On the way back they are taken offline first, all
     of them or none; the kernel may refuse that, which fails with the block and the reason and changes nothing.
-  - Memory of a region that the kernel has as a whole (C(daxX.0) under the driver C(kmem)) is never touched, and
-    O(state=absent) leaves to the kernel what it has until the next boot.
+  - Memory of a region that the kernel has as a whole (C(daxX.0) under the driver C(kmem)) is taken from it only where
+    the plan says that the region exists already, and O(state=absent) leaves to the kernel what it has until the next
+    boot.
+  - Namespaces of persistent memory (mechanism C(pmem)) are known by their physical ranges too. One that is not as the
+    layout says, as all are after power was off, is made anew by C(ndctl); what was in it is lost, so one that is
+    open or mounted is never touched.
   - A host that was booted for another layout with the same kernel arguments needs no reboot. Devices that both have
     are left as they are, open or not; one that only gets another owner, group or mode is not taken from who has it
     open, one that gets another name would be, and is refused like one that goes. C(/run/carveout/layout) then says
@@ -48,6 +52,7 @@ options:
 requirements:
   - root
   - Linux 5.10 or later with C(CONFIG_DEV_DAX_HMEM), C(udevadm) and C(modprobe)
+  - C(ndctl) for namespaces of persistent memory
 attributes:
   diff_mode:
     description: Returns the devices before and after.

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 
 from ansible_collections.carveout.memory.plugins.module_utils._dax.state import LINKS
 from ansible_collections.carveout.memory.plugins.module_utils._layout import DEVDAX, Device, Layout
+from ansible_collections.carveout.memory.plugins.module_utils._mechanisms.pmem import FSDAX
 from ansible_collections.carveout.memory.plugins.module_utils._mounts import HUGETLBFS, Mount
 from ansible_collections.carveout.memory.plugins.module_utils._units import KIB, MIB, format_size
 
 
 def tenants_text(layout: Layout) -> str:
     """For each device and mount QEMU's options and libvirt's XML; one line where there is nothing for tenants."""
-    devices = [device for device in layout.devices if device.use == DEVDAX]
+    devices = [device for device in layout.devices if device.use == DEVDAX and device.namespace != FSDAX]
     if not devices and not layout.mounts:
         return f"layout {layout.id} has no devices for tenants\n"
     return "\n".join([*map(_device, devices), *map(_mount, layout.mounts)])

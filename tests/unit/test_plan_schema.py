@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from ansible_collections.carveout.memory.plugins.module_utils._errors import InvalidInput
 from ansible_collections.carveout.memory.plugins.module_utils._layout import ACCOUNT, MODE, NAME
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import (
-    LATER_MECHANISMS,
     MECHANISMS,
 )
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import plan_path, validated_plan
@@ -204,7 +203,7 @@ def test_the_schema_and_the_core_agree(checkout: Path) -> None:
     assert definitions["account"]["pattern"] == f"^{ACCOUNT.pattern}$"
     assert definitions["device"]["properties"]["mode"]["pattern"] == f"^{MODE.pattern}$"
     mechanisms = definitions["pool"]["properties"]["mechanism"]["enum"]
-    assert sorted(mechanisms) == sorted([*MECHANISMS, *LATER_MECHANISMS])
+    assert sorted(mechanisms) == sorted(MECHANISMS)
 
 
 JSON_VALUES = st.recursive(

@@ -16,6 +16,7 @@ from typing import Union
 
 from .._errors import InvalidInput, NotPossible, Problem
 from .._layout import SYSTEM_RAM, Device, Layout, Reservation
+from .._pmem.actions import DRIVERS as NAMESPACE_DRIVERS
 from .._ranges import Range
 from .._units import MIB, format_size
 from .blocks import as_wanted
@@ -124,11 +125,18 @@ Action = Union[Destroy, Create, SetAlign, AddMapping, Bind, Unbind, Online]
 
 
 def driver_of(device: Device) -> str:
+    if device.namespace:
+        return NAMESPACE_DRIVERS[device.namespace]
     return KMEM if device.use == SYSTEM_RAM else DRIVER
 
 
 def dax_reservations(layout: Layout) -> list[Reservation]:
     return [r for r in layout.reservations if r.mechanism == MECHANISM]
+
+
+def dax_devices(layout: Layout) -> list[Device]:
+    """The devices that are made in regions; namespaces of persistent memory are made otherwise."""
+    return [device for device in layout.devices if not device.namespace]
 
 
 def matches(wanted: Device, device: DaxDevice) -> bool:
@@ -146,7 +154,7 @@ def check_devices(layout: Layout) -> dict[str, Reservation]:
     problems = []
     places: dict[str, Reservation] = {}
     taken: list[tuple[Range, str]] = []
-    for device in layout.devices:
+    for device in dax_devices(layout):
         if device.align not in ALIGNS:
             known = ", ".join(format_size(align) for align in ALIGNS)
             message = f"align {format_size(device.align)} does not exist; the kernel has {known}"
@@ -203,7 +211,7 @@ def plan_actions(layout: Layout, state: DaxState) -> list[Action]:
     destroy: list[Action] = []
     build: list[Action] = []
     for region in our_regions([layout], state):
-        wanted = [device for device in layout.devices if places[device.name].range == region.range]
+        wanted = [device for device in dax_devices(layout) if places[device.name].range == region.range]
         problems += _not_ours(layout, region)
         for device in region.devices:
             if device.size == 0 and device.is_seed:

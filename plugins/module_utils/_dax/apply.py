@@ -10,9 +10,14 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .._errors import NotPossible, Problem
 from .._layout import SYSTEM_RAM, Layout
+from .._pmem.actions import MODULES as PMEM_MODULES
+from .._pmem.actions import Make, carry_out_namespaces, plan_namespaces, pmem_reservations, wanted_namespaces
+from .._pmem.actions import missing as missing_namespaces
+from .._pmem.actions import plan_removal as namespace_removal
 from .._ranges import whole_blocks
 from .._system import System
 from .._units import format_size
@@ -29,7 +34,15 @@ from .actions import (
 )
 from .blocks import block_size
 from .current import CURRENT, current_layout_id, forget_current, note_current
-from .nodes import NodeFault, check_accounts, found_devices, node_faults, renamed_devices, stale_links
+from .nodes import (
+    NodeFault,
+    as_device,
+    check_accounts,
+    found_devices,
+    node_faults,
+    renamed_devices,
+    stale_links,
+)
 from .state import LINKS, DaxDevice, DaxState, read_state
 from .steps import carry_out
 from .udev import RULES, render_rules
@@ -57,27 +70,32 @@ def preview(system: System, layout: Layout) -> Outcome:
     """What :func:`converge` would do now; raises what it would raise before any change."""
     check_accounts(system, layout)
     state = read_state(system)
-    actions, texts = _decide(system, layout, state)
-    return Outcome(
-        (*texts, *_mended(node_faults(layout, state), actions), *_note_text(system, layout)), state
-    )
+    steps, texts = _decide(system, layout, state)
+    return Outcome((*texts, *_mended(node_faults(layout, state), steps), *_note_text(system, layout)), state)
 
 
-def _decide(system: System, layout: Layout, state: DaxState) -> tuple[list[Action], list[str]]:
+class _Steps(NamedTuple):
+    actions: list[Action]
+    namespaces: list[Make]
+
+
+def _decide(system: System, layout: Layout, state: DaxState) -> tuple[_Steps, list[str]]:
     """The steps, and what will be done as text.
 
     Raises :class:`NotPossible` where a process uses a device that goes, or gets another name: whoever opens it by
     that name later would share its memory.
     """
     _check_blocks(system, layout)
-    actions = plan_actions(layout, state)
-    refuse_in_use(system, [*taken(actions), *renamed_devices(layout, state)])
-    return actions, [action.text for action in actions] + _rules_text(system, layout)
+    steps = _Steps(plan_actions(layout, state), plan_namespaces(layout, state.namespaces))
+    lost = [as_device(step.found) for step in steps.namespaces]
+    refuse_in_use(system, [*taken(steps.actions), *lost, *renamed_devices(layout, state)])
+    texts = [step.text for step in (*steps.actions, *steps.namespaces)]
+    return steps, texts + _rules_text(system, layout)
 
 
-def _mended(faults: Sequence[NodeFault], actions: Sequence[Action]) -> list[str]:
+def _mended(faults: Sequence[NodeFault], steps: _Steps) -> list[str]:
     """What is done to the nodes of devices that are there already."""
-    made = built(actions)
+    made = built(steps.actions) | {step.device.name for step in steps.namespaces}
     return [fault.text for fault in faults if fault.device.name not in made]
 
 
@@ -108,14 +126,17 @@ def preview_reboot(system: System, layout: Layout) -> Outcome:
     """
     check_accounts(system, layout)
     refuse_in_use(system, _linked(read_state(system)))
-    actions = plan_actions(layout, idle_state(layout))
-    return Outcome(tuple(f"after the reboot: {action.text}" for action in actions), DaxState((), {}))
+    texts = [action.text for action in plan_actions(layout, idle_state(layout))]
+    texts += [f"make the namespace {device.name} of {whole}" for device, whole in wanted_namespaces(layout)]
+    return Outcome(tuple(f"after the reboot: {text}" for text in texts), DaxState((), {}))
 
 
 def _linked(state: DaxState) -> list[DaxDevice]:
     """The devices that are ours by their links, whatever layouts are known."""
     linked = set(state.links.values())
-    return [device for region in state.regions for device in region.devices if device.node_path in linked]
+    devices = [device for region in state.regions for device in region.devices]
+    devices += [as_device(found) for found in state.namespaces if found.mode != "devdax"]
+    return [device for device in devices if device.node_path in linked]
 
 
 def converge(system: System, layout: Layout, pause: Pause) -> Outcome:
@@ -126,19 +147,19 @@ def converge(system: System, layout: Layout, pause: Pause) -> Outcome:
     """
     check_devices(layout)
     check_accounts(system, layout)
-    if dax_reservations(layout):
-        _load_drivers(system, layout)
+    _load_drivers(system, layout)
     state = _wait_for_regions(system, layout, pause)
-    actions, texts = _decide(system, layout, state)
+    steps, texts = _decide(system, layout, state)
     stale = stale_links(layout, state)
     # the rule first: it then holds for the event of binding, and no one sees a half-made device
     _write_rules(system, render_rules(layout))
-    carry_out(system, actions)
+    carry_out(system, steps.actions)
+    carry_out_namespaces(system, steps.namespaces)
     state, faults = _wait_for_nodes(system, layout, stale, pause)
     noted = _note_text(system, layout)
     if noted:
         note_current(system, layout)
-    return Outcome((*texts, *_mended(faults, actions), *noted), state)
+    return Outcome((*texts, *_mended(faults, steps), *noted), state)
 
 
 def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
@@ -148,14 +169,17 @@ def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
     """
     state = read_state(system)
     actions = plan_removal(layouts, state)
-    refuse_in_use(system, [*taken(actions), *_linked(state)])
-    texts = [action.text for action in actions]
+    namespaces = namespace_removal(layouts, state.namespaces)
+    lost = [as_device(step.found) for step in namespaces]
+    refuse_in_use(system, [*taken(actions), *lost, *_linked(state)])
+    texts = [step.text for step in (*actions, *namespaces)]
     if system.read(RULES) is not None:
         texts.append(f"remove {RULES}")
     if system.read(CURRENT) is not None:
         texts.append(f"remove {CURRENT}")
     if not dry_run:
         carry_out(system, actions)
+        carry_out_namespaces(system, namespaces)
         _write_rules(system, "")
         forget_current(system)
         state = read_state(system)
@@ -163,7 +187,11 @@ def remove(system: System, layouts: Sequence[Layout], dry_run: bool) -> Outcome:
 
 
 def _load_drivers(system: System, layout: Layout) -> None:
-    modules = ["dax_hmem", "device_dax"]
+    modules = ["dax_hmem", "device_dax"] if dax_reservations(layout) else []
+    if pmem_reservations(layout):
+        modules += [module for module in PMEM_MODULES if module not in modules]
+    if not modules:
+        return
     if any(device.use == SYSTEM_RAM for device in layout.devices):
         modules.append("kmem")
     done = system.run(["modprobe", "-a", *modules])
@@ -177,7 +205,7 @@ def _load_drivers(system: System, layout: Layout) -> None:
 def _wait_for_regions(system: System, layout: Layout, pause: Pause) -> DaxState:
     state = read_state(system)
     for _ in range(round(_REGION_SECONDS / _TICK)):
-        if not missing_reservations(layout, state):
+        if not missing_reservations(layout, state) and not missing_namespaces(layout, state.namespaces):
             break
         pause(_TICK)
         state = read_state(system)
@@ -227,6 +255,11 @@ def _wait_for_nodes(
             for region in state.regions
             for device in region.devices
             if device.name in wanted
+        ]
+        paths += [
+            n.device
+            for n in state.namespaces
+            if n.mode != "devdax" and posixpath.basename(n.device) in wanted
         ]
         _udevadm(system, ["trigger", "--action=change", *paths])
     for _ in range(round(_UDEV_SECONDS / _TICK)):

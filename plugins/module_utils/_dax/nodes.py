@@ -7,13 +7,16 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import posixpath
 from typing import NamedTuple
 
 from .._errors import NotPossible, Problem
 from .._layout import DEVDAX, Device, Layout
+from .._pmem.actions import is_as_wanted, pmem_reservations, wanted_namespaces
+from .._pmem.state import Namespace
 from .._system import System
 from .accounts import account_id
-from .actions import matches, our_regions
+from .actions import dax_devices, matches, our_regions
 from .state import DaxDevice, DaxState
 
 
@@ -39,13 +42,28 @@ def check_accounts(system: System, layout: Layout) -> None:
 
 def found_devices(layout: Layout, state: DaxState) -> dict[str, DaxDevice]:
     """The host's device for each device of the layout that is there, by the layout's name."""
-    return {
+    found = {
         wanted.name: device
         for region in our_regions([layout], state)
         for device in region.devices
-        for wanted in layout.devices
+        for wanted in dax_devices(layout)
         if matches(wanted, device)
     }
+    for wanted, whole in wanted_namespaces(layout):
+        for namespace in state.namespaces:
+            if namespace.range == whole and is_as_wanted(wanted, namespace):
+                found[wanted.name] = as_device(namespace)
+    return found
+
+
+def as_device(namespace: Namespace) -> DaxDevice:
+    """The device of a namespace, be it a character or a block device."""
+    data = (namespace.data,) if namespace.data else ()
+    return DaxDevice(
+        posixpath.basename(namespace.node_path), sum(part.size for part in data), namespace.align, data,
+        namespace.driver, namespace.target_node, namespace.node_path,
+        namespace.owner, namespace.group, namespace.permissions,
+    )  # fmt: skip
 
 
 def node_faults(layout: Layout, state: DaxState) -> list[NodeFault]:
@@ -89,4 +107,6 @@ def stale_links(layout: Layout, state: DaxState) -> list[str]:
     """Links to devices in the layout's regions under names that it does not have."""
     names = {device.name for device in layout.devices if device.use == DEVDAX}
     nodes = {f"/dev/{device.name}" for region in our_regions([layout], state) for device in region.devices}
+    ours = {r.range for r in pmem_reservations(layout)}
+    nodes |= {n.node_path for n in state.namespaces if n.range in ours and n.node_path}
     return sorted(link for link, node in state.links.items() if link not in names and node in nodes)

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .._layout import ONLINE, Device, Layout
+from .._pmem.actions import pmem_reservations
 from .._ranges import Range
 from .._units import format_size
 from .actions import driver_of, matches, our_regions
 from .blocks import as_wanted
+from .nodes import as_device
 from .state import KMEM, DaxDevice, DaxState
 
 
@@ -28,10 +30,13 @@ def describe_layout(layout: Layout) -> str:
 def describe_state(layouts: Sequence[Layout], state: DaxState) -> str:
     """What the regions of the layouts hold now; devices of no layout by their kernel names."""
     wanted = [device for layout in layouts for device in layout.devices]
+    ours = {r.range for layout in layouts for r in pmem_reservations(layout)}
     return _lines(
         _line(_name(wanted, d), d.extents, d.align, _access(d.driver, _online(d), d.owner, d.group, d.mode))
-        for region in our_regions(layouts, state)
-        for d in region.devices
+        for d in (
+            *(device for region in our_regions(layouts, state) for device in region.devices),
+            *(as_device(found) for found in state.namespaces if found.range in ours),
+        )
         if d.size
     )
 

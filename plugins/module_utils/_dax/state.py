@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._errors import NotPossible
+from .._pmem.state import Namespace, read_namespaces
 from .._ranges import Range
 from .._system import System
 from .accounts import account_name
@@ -109,10 +110,14 @@ class DaxRegion:
 
 @dataclass(frozen=True)
 class DaxState:
-    """All regions by start, and ``/dev/carveout``: name to device node (``/dev/dax0.1``)."""
+    """All regions by start, and ``/dev/carveout``: name to device node (``/dev/dax0.1``).
+
+    ``namespaces`` are those of persistent memory; one in mode devdax has a region of its own among the others.
+    """
 
     regions: tuple[DaxRegion, ...]
     links: Mapping[str, str]
+    namespaces: tuple[Namespace, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The value of ``dax`` in a host snapshot; ``links`` stands beside it there."""
@@ -133,7 +138,11 @@ def read_state(system: System) -> DaxState:
         paths.setdefault(posixpath.dirname(device), []).append(device)
     regions = [_read_region(system, parent, devices) for parent, devices in paths.items()]
     found = [region for region in regions if region is not None]
-    return DaxState(tuple(sorted(found, key=lambda region: (region.start, region.path))), read_links(system))
+    return DaxState(
+        tuple(sorted(found, key=lambda region: (region.start, region.path))),
+        read_links(system),
+        read_namespaces(system),
+    )
 
 
 def read_links(system: System) -> dict[str, str]:

@@ -11,6 +11,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from .._layout import DEVDAX, Device, Layout
+from .._mechanisms.pmem import FSDAX
 from .actions import DRIVER
 
 #: In /run: the rule belongs to this boot, like the devices.
@@ -22,11 +23,32 @@ def render_rules(layout: Layout) -> str:
     devices = [device for device in layout.devices if device.use == DEVDAX]
     if not devices:
         return ""
-    head = [
-        f"# Written by Carveout for the booted layout {layout.id}; gone with the next boot.",
-        'SUBSYSTEM!="dax", GOTO="carveout_end"',
+    blocks = [device for device in devices if device.namespace == FSDAX]
+    head = f"# Written by Carveout for the booted layout {layout.id}; gone with the next boot."
+    return "\n".join(
+        [
+            head,
+            *(_block_rule(device) for device in blocks),
+            'SUBSYSTEM!="dax", GOTO="carveout_end"',
+            *(_rule(device) for device in devices if device not in blocks),
+            'LABEL="carveout_end"',
+            "",
+        ]
+    )
+
+
+def _block_rule(device: Device) -> str:
+    """For the block device of a namespace. Of keys with ATTRS one parent has all: what holds the namespace."""
+    (data,) = device.extents
+    keys = [
+        'SUBSYSTEM=="block"',
+        'KERNEL=="pmem*"',
+        # as drivers/nvdimm/pfn_devs.c prints them ("%#llx", "%llu", "%ld")
+        f'ATTRS{{resource}}=="{data.start:#x}"',
+        f'ATTRS{{size}}=="{data.size}"',
+        f'ATTRS{{align}}=="{device.align}"',
     ]
-    return "\n".join([*head, *(_rule(device) for device in devices), 'LABEL="carveout_end"', ""])
+    return ", ".join([*keys, *_assignments(device)])
 
 
 def _rule(device: Device) -> str:
@@ -39,14 +61,17 @@ def _rule(device: Device) -> str:
         # as drivers/dax/bus.c prints them ("%#llx"); the end is inclusive
         keys.append(f'ATTR{{mapping{index}/start}}=="{extent.start:#x}"')
         keys.append(f'ATTR{{mapping{index}/end}}=="{extent.end - 1:#x}"')
-    keys += [
+    return ", ".join([*keys, *_assignments(device)])
+
+
+def _assignments(device: Device) -> list[str]:
+    return [
         f'SYMLINK+="carveout/{_literal(device.name)}"',
         f'OWNER="{_literal(device.owner)}"',
         f'GROUP="{_literal(device.group)}"',
         f'MODE="{device.mode}"',
         'TAG+="systemd"',
     ]
-    return ", ".join(keys)
 
 
 def _literal(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._dax.actions import driver_of
+from .._dax.actions import dax_devices, driver_of
 from .._dax.blocks import Blocks, as_wanted
 from .._host.model import Host
 from .._layout import SYSTEM_RAM, Device, Layout
@@ -28,12 +28,12 @@ def devices(layout: Layout, host: Host) -> list[Expectation]:
     regions = section(host, "dax")["regions"]
     links = section(host, "links")
     standing = [device for region in regions for device in region["devices"]]
-    chosen = choose(layout.devices, standing, links)
+    chosen = choose(dax_devices(layout), standing, links)
     nodes = len(host.nodes) > 1
     result = []
-    for device in layout.devices:
+    for device in dax_devices(layout):
         found = chosen.get(device.name)
-        result += _device(device, found, links, nodes)
+        result += device_as_planned(device, found, links, nodes)
         if found is not None and device.use == SYSTEM_RAM:
             result.append(_blocks(device, found, host))
     for reservation in layout.reservations:
@@ -81,7 +81,8 @@ def choose(wanted: Sequence[Device], standing: Sequence[Any], links: Any) -> dic
     return chosen
 
 
-def _device(device: Device, found: Any, links: Any, nodes: bool) -> list[Expectation]:
+def device_as_planned(device: Device, found: Any, links: Any, nodes: bool) -> list[Expectation]:
+    """What a device has to be; ``found`` is the one of the snapshot, ``nodes``: whether the host has several."""
     extents = " ".join(str(extent) for extent in device.extents)
     if found is None:
         fact = f"the device {device.name} does not exist: no DAX device maps any of {extents}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._host.model import RAM, RESERVED, SOFT_RESERVED, Host
+from .._host.model import PRAM, RAM, RESERVED, SOFT_RESERVED, Host
 from .._layout import SYSTEM_RAM, Layout, Reservation
 from .._mechanisms import MECHANISMS
 from .._model.releases import has
@@ -20,7 +20,11 @@ from .model import Expectation, judge, reservation_path, section
 SUBJECT = "reservations"
 
 #: Names in /proc/iomem by type (arch/x86/kernel/e820.c, e820_type_to_string); 7.x words "Reserved" anew.
-_NAMES = {SOFT_RESERVED: ("Soft Reserved",), RESERVED: ("Reserved", "Device Reserved")}
+_NAMES = {
+    SOFT_RESERVED: ("Soft Reserved",),
+    PRAM: ("Persistent Memory (legacy)",),
+    RESERVED: ("Reserved", "Device Reserved"),
+}
 
 
 def reservations(layout: Layout, host: Host) -> list[Expectation]:

@@ -19,6 +19,7 @@ from . import checks
 _WORD = re.compile(r"[A-Za-z0-9_()]{1,64}")
 _NODE = re.compile(r"0|[1-9][0-9]{0,3}")
 _DEVICE = re.compile(r"dax\d{1,9}\.\d{1,9}")
+_NAMESPACE = re.compile(r"namespace\d{1,9}\.\d{1,9}")
 _LINK = re.compile(r"[^/\x00-\x1f]{1,255}")
 _MODE = re.compile(r"[0-7]{4}|")
 _PATH = re.compile(r"/[^\x00-\x1f]{1,4095}")
@@ -32,6 +33,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REGION_KEYS = ("path", "start", "end", "align", "available", "target_node", "devices")
 _POOL_KEYS = ("regions", "registered", "page_size", "free_pages", "pages")
 _MOUNT_KEYS = ("path", "kind", "page_size", "size", "owner", "group", "mode")
+_NAMESPACE_KEYS = (
+    "name", "start", "end", "mode", "align", "map", "data", "driver", "target_node", "node_path", "owner", "group",
+    "permissions",
+)  # fmt: skip
 _DEVICE_KEYS = (
     "name", "size", "align", "extents", "driver", "target_node", "node_path", "owner", "group", "mode"
 )  # fmt: skip
@@ -116,6 +121,22 @@ def _device(device: Any, path: str) -> None:
         checks.text(blocks[3], where, 64)
 
 
+def _namespaces(value: Any, path: str) -> None:
+    for i, namespace in enumerate(checks.array(value, path, 4096)):
+        where = f"{path}[{i}]"
+        checks.obj(namespace, where, _NAMESPACE_KEYS)
+        checks.match(namespace["name"], f"{where}.name", _NAMESPACE, "a name like namespace0.0")
+        checks.span([namespace["start"], namespace["end"]], f"{where}.start")
+        checks.integer(namespace["align"], f"{where}.align")
+        checks.integer(namespace["target_node"], f"{where}.target_node", -1, 4096)
+        if namespace["data"] is not None:
+            checks.span(namespace["data"], f"{where}.data")
+        for key in ("mode", "map", "driver", "owner", "group"):
+            checks.text(namespace[key], f"{where}.{key}", 64)
+        checks.text(namespace["node_path"], f"{where}.node_path", 4096)
+        checks.match(namespace["permissions"], f"{where}.permissions", _MODE, "four octal digits")
+
+
 def _links(value: Any, path: str) -> None:
     checks.mapping(value, path, 10_000, _LINK, lambda v, p: checks.text(v, p, 4096))
 
@@ -190,6 +211,7 @@ _SECTIONS: dict[str, Callable[[Any, str], Any]] = {
     "vmstat": _meminfo,
     "block_size": _block_size,
     "dax": _dax,
+    "namespaces": _namespaces,
     "links": _links,
     "loader": _loader,
     "files": _files,

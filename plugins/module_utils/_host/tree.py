@@ -92,6 +92,7 @@ def read_host(
             "vmstat": proc.parse_vmstat(reader.text("/proc/vmstat", 1 << 16) or ""),
             "block_size": proc.parse_hex(reader.line("/sys/devices/system/memory/block_size_bytes")) or None,
             "dax": dax.to_json(),
+            "namespaces": [namespace.to_json() for namespace in dax.namespaces],
             "links": {printable(name): printable(target) for name, target in dax.links.items()},
             "loader": _printable(loader.to_json()),
             "files": known_files(system),

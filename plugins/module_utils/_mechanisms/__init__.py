@@ -13,7 +13,7 @@ from typing import Protocol
 from .._errors import Problem
 from .._host.model import Host, MapEntry
 from .._layout import Reservation
-from . import dax, dmemfs, reserved
+from . import dax, dmemfs, pmem, reserved
 
 
 class Mechanism(Protocol):
@@ -32,4 +32,9 @@ class Mechanism(Protocol):
     def host_arguments(self) -> list[str]: ...
 
 
-MECHANISMS: dict[str, Mechanism] = {dax.NAME: dax, dmemfs.NAME: dmemfs, reserved.NAME: reserved}
+MECHANISMS: dict[str, Mechanism] = {
+    dax.NAME: dax,
+    dmemfs.NAME: dmemfs,
+    pmem.NAME: pmem,
+    reserved.NAME: reserved,
+}

@@ -37,6 +37,7 @@ from .foreign import check_foreign, dmem_problems, hugepage_problems, numa_probl
 from .hugepages import check_pages, page_arguments, wanted_mounts, wanted_pages
 from .limits import check_kernels_share, check_length
 from .moves import NodeResult, moved_devices, place_node
+from .namespaces import check_namespaces, namespace_struct_pages, warn_namespaces
 from .nodes import NodePlan, memory_block, node_plans
 from .plan import AUTO, Plan
 from .regions import check_regions, settle_hmat, unusable_starts
@@ -180,7 +181,9 @@ def _finish(
     check_regions(host, [*foreign, *arguments], after, reservations)
     managed = without_regions(after, reservations)
     optimised = pages and check_pages(plan, host, pages, [*foreign, *arguments], managed)
-    total, by_node = _accounts(host, before, managed, devices, pages if optimised else ())
+    check_namespaces(host, devices)
+    total, by_node = _accounts(host, before, managed, reservations, devices, pages if optimised else ())
+    warnings += warn_namespaces(reservations, devices)
     warnings += check_system_ram(host, devices)
     huge = sum(each.size for each in pages)
     warnings += check_kernels_share(host, total, (before, managed), nodes, carved, huge)
@@ -283,6 +286,7 @@ def _accounts(
     host: Host,
     before: Sequence[MapEntry],
     after: Sequence[MapEntry],
+    reservations: Sequence[Reservation],
     devices: Sequence[Device],
     optimised: Sequence[HugePages],
 ) -> tuple[Memory, dict[int, Memory]]:
@@ -296,6 +300,8 @@ def _accounts(
     for device in devices:
         if device.use == SYSTEM_RAM:
             cost = struct_pages_of(host, device)
+        elif device.namespace:
+            cost = namespace_struct_pages(reservations, [device], boot_after, host.kernel)
         else:
             cost = dax_struct_pages(device.extents, device.align, boot_after, deduplicated)
         pages_after[device.node] = pages_after.get(device.node, 0) + cost

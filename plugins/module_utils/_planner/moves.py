@@ -15,6 +15,7 @@ from .._errors import NotPossible
 from .._layout import Device, Layout, Reservation
 from .._ranges import Range, RangeSet
 from .devices import place_devices
+from .namespaces import cut, namespace_of, place_of
 from .nearest import nothing_left, why_not
 from .nodes import NodePlan
 from .place import Demand, Placement, largest_rest, place
@@ -160,8 +161,8 @@ def _untouched(node: NodePlan, demand: Demand, previous: Layout) -> Iterator[tup
             if device.extents == tuple(Range(home.start + e.start, home.start + e.end) for e in wish.extents):
                 # Its offsets count from the start of the reservation, which has to stay too.
                 yield (Range(home.start, max(e.end for e in device.extents)),)
-        elif wish.size == device.size and len(device.extents) == 1:
-            yield device.extents
+        elif len(device.extents) == 1 and wish.size == sum(r.size for r in place_of(previous, device)):
+            yield place_of(previous, device)
 
 
 def _result(node: NodePlan, found: Placement, previous: Layout | None, most: int) -> NodeResult:
@@ -170,21 +171,30 @@ def _result(node: NodePlan, found: Placement, previous: Layout | None, most: int
     moved = []
     for demand in sorted(node.demands, key=lambda d: d.pool):
         pool, ranges = node.pools[demand.pool], found.ranges[demand.pool]
-        align = pool.aligns[node.node]
-        reservations += [
-            Reservation(pool.name, pool.mechanism, node.node, part.start, part.end, align) for part in ranges
-        ]
+        if pool.namespace:
+            ranges = tuple(RangeSet(ranges))  # each namespace had one of its own
+        whole = ranges
         wanted = [d for d in pool.devices if d.node == node.node]
         if wanted:
             kept = earlier_extents(previous, pool.name, node.node)
             placed = place_devices(pool.path, node.node, ranges, wanted, kept)
-            devices += [device_of(wish, pool.name, placed[wish.name]) for wish in wanted]
+            made = [device_of(wish, pool.name, placed[wish.name]) for wish in wanted]
+            if pool.namespace:
+                ranges = tuple(cut(pool, node.node, ranges, placed))
+                made = [namespace_of(pool, wish, device) for wish, device in zip(wanted, made)]
+            devices += made
+        align = pool.aligns[node.node]
+        reservations += [
+            Reservation(pool.name, pool.mechanism, node.node, part.start, part.end, align) for part in ranges
+        ]
         before = tuple(
             r.range
             for r in (previous.reservations if previous else ())
             if (r.pool, r.node) == (pool.name, node.node)
         )
-        if sum(r.size for r in before) == demand.size and before != ranges:
+        if pool.namespace:
+            before = tuple(RangeSet(before))
+        if sum(r.size for r in before) == demand.size and before != whole:
             moved.append(pool.name)
     return NodeResult(
         tuple(sorted(reservations, key=lambda r: r.start)), tuple(devices), tuple(moved), most - found.rest
@@ -203,7 +213,7 @@ def earlier_extents(layout: Layout | None, pool: str, node: int) -> dict[str, tu
     """Where the devices of a pool on a node were, by name."""
     if layout is None:
         return {}
-    return {d.name: d.extents for d in layout.devices if (d.pool, d.node) == (pool, node)}
+    return {d.name: place_of(layout, d) for d in layout.devices if (d.pool, d.node) == (pool, node)}
 
 
 def moved_devices(previous: Layout | None, devices: Sequence[Device]) -> list[Device]:

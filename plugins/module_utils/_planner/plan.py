@@ -20,6 +20,7 @@ from .._ranges import Range
 from .._units import GIB, KIB, MIB, PAGE, align_down, align_up, format_size
 from .dmemfs_plan import DMEMFS, KernelSource, check_single, dmemfs_options
 from .hugetlb_plan import HUGETLB, MountPlan, check_keys, check_places, hugetlb_options
+from .pmem_plan import pmem_options
 from .reading import REST as REST
 from .reading import Amount as Amount
 from .reading import Percent as Percent
@@ -29,9 +30,7 @@ from .ways import CHOICES, spelled
 
 #: The planner chooses (:mod:`.auto`).
 AUTO = "auto"
-MECHANISMS = ("dax", "reserved", "hugetlb", DMEMFS, AUTO)
-#: Mechanisms of the plan language that this version does not carry out.
-LATER_MECHANISMS = ("pmem",)
+MECHANISMS = ("dax", "reserved", "hugetlb", DMEMFS, "pmem", AUTO)
 #: Page sizes that device-DAX can map with on x86_64 (drivers/dax/bus.c, dax_align_valid).
 DAX_ALIGNS = (4 * KIB, 2 * MIB, GIB)
 DEFAULT_ALIGN = 2 * MIB
@@ -69,6 +68,9 @@ class PoolPlan:
     #: Of 'hugetlb' and 'dmemfs' only: ``aligns`` are the page size there.
     mounts: tuple[MountPlan, ...] = ()
     optimize_vmemmap: bool = False
+    #: Of 'pmem' only: how its namespaces are used, and where their struct pages are.
+    namespace: str = ""
+    map: str = ""
     #: Uses the DAX regions that the nodes have already: nothing is carved out.
     existing: bool = False
     #: Of 'dmemfs' only: the kernel that the plan wants to boot.
@@ -191,16 +193,11 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
     if mechanism == AUTO:
         return _auto_pool(reader, name, pool)
     reader.name(name, path)
-    if mechanism in LATER_MECHANISMS:
-        reader.fail(
-            f"{path}.mechanism",
-            "mechanism-unavailable",
-            f"{mechanism!r} comes with a later version of Carveout; available are {', '.join(MECHANISMS)}",
-        )
     nodes: dict[int, Amount] = {}
     for key, value in pool["nodes"].items():
         nodes[reader.node(key, f"{path}.nodes.{key}")] = reader.amount(value, f"{path}.nodes.{key}")
     check_keys(reader, pool, path)
+    namespace, place = pmem_options(reader, pool, nodes, path)
     if mechanism == HUGETLB:
         huge = hugetlb_options(reader, pool, nodes, path)
         pages = dict.fromkeys(nodes, huge.page_size)
@@ -228,7 +225,9 @@ def _pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:
             "a 'reserved' pool is left untouched and has no devices",
         )
     check_pool_use(reader.fail, pool, path)
-    return PoolPlan(path, name, mechanism, nodes, aligns, devices, existing=existing)
+    return PoolPlan(
+        path, name, mechanism, nodes, aligns, devices, namespace=namespace, map=place, existing=existing
+    )
 
 
 def _auto_pool(reader: Reader, name: str, pool: Mapping[str, Any]) -> PoolPlan:

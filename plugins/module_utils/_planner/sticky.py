@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .._arguments import parse
 from .._errors import NotPossible
@@ -23,8 +24,9 @@ from .._model.sections import ram_of
 from .._ranges import Range, RangeSet
 from .dmemfs import still_registered, the_pool, wanted_mount, without_regions
 from .hugepages import check_pages, wanted_mounts, wanted_pages
+from .namespaces import namespace_of, place_of
 from .nodes import NodePlan
-from .plan import DevicePlan, Plan
+from .plan import DevicePlan, Plan, PoolPlan
 from .regions import region_problems
 
 #: Names of all arguments that layouts of this and earlier versions hold.
@@ -127,23 +129,31 @@ def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan], carved: Sequ
                 return False
             if demand.size is not None and sum(r.range.size for r in mine) != demand.size:
                 return False
-    wanted = {d.name: (pool.name, d) for pool in plan.pools for d in pool.devices}
+    wanted = {d.name: (pool, d) for pool in plan.pools for d in pool.devices}
     return {d.name for d in layout.devices} == set(wanted) and all(
         _is_device(device, *wanted[device.name], layout) for device in layout.devices
     )
 
 
-def _is_device(device: Device, pool: str, wish: DevicePlan, layout: Layout) -> bool:
-    if (device.pool, device.node, device.align, device.path) != (pool, wish.node, wish.align, wish.path):
+def _is_device(device: Device, pool: PoolPlan, wish: DevicePlan, layout: Layout) -> bool:
+    if (device.pool, device.node, device.align, device.path) != (pool.name, wish.node, wish.align, wish.path):
         return False
     access = (wish.owner, wish.group, wish.mode, wish.units)
     if (device.owner, device.group, device.mode, device.units) != access:
         return False
     if (device.use, device.online) != (wish.use, wish.online):
         return False
+    if (device.namespace, device.map) != (pool.namespace, pool.map):
+        return False
     if wish.extents:
-        starts = [r.start for r in layout.reservations if (r.pool, r.node) == (pool, wish.node)]
+        starts = [r.start for r in layout.reservations if (r.pool, r.node) == (pool.name, wish.node)]
         return any(
             device.extents == tuple(Range(s + e.start, s + e.end) for e in wish.extents) for s in starts
         )
-    return len(device.extents) == 1 and (not isinstance(wish.size, int) or device.size == wish.size)
+    if (
+        device.namespace
+        and namespace_of(pool, wish, replace(device, extents=place_of(layout, device))) != device
+    ):
+        return False
+    size = sum(part.size for part in place_of(layout, device))
+    return len(device.extents) == 1 and (not isinstance(wish.size, int) or size == wish.size)

@@ -15,10 +15,11 @@ from typing import Any
 
 from .._host.model import Host, MapEntry
 from .._layout import Layout, Reservation
-from .._mechanisms import dax, dmemfs, hugetlb, reserved
+from .._mechanisms import dax, dmemfs, hugetlb, pmem, reserved
 from .._model.sections import boot_struct_pages, ram_of, sections_with_pages
 from .._model.struct_pages import NOTHING, Cost, devices_cost, dmemfs_cost, hugetlb_cost
 from .._ranges import RangeSet
+from .namespaces import namespace_struct_pages
 
 #: Keys under which mechanisms know the page size that tenants map with.
 _PAGE_KEYS = ("align", "page_size")
@@ -180,7 +181,9 @@ def struct_pages_in_use(host: Host, layout: Layout, without: str = "") -> int:
     ram = ram.subtract(r.range for r in reservations)
     boot = sections_with_pages(ram)
     total = boot_struct_pages(ram)
-    for mechanism in sorted({r.mechanism for r in reservations}):
+    total += namespace_struct_pages(reservations, layout.devices, boot, host.kernel)
+    # What namespaces cost is a matter of each of them.
+    for mechanism in sorted({r.mechanism for r in reservations} - {pmem.NAME}):
         mine = [r for r in reservations if r.mechanism == mechanism]
         cost = next(way for way in WAYS if way.mechanism == mechanism).cost(mine, boot, host.kernel)
         total += cost.struct_pages + cost.bitmaps

@@ -14,6 +14,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._layout import SYS
 from .raw import DeviceFile, Raw, Resource
 
 _NO_FILE = DeviceFile("", "", "", "", "")
+_PERSISTENT = "Persistent Memory (legacy)"
 _RAM = "System RAM"
 _NOT_INSIDE = (_RAM, "Kernel ", "Crash kernel")
 _MIB = 1 << 20
@@ -56,8 +57,13 @@ def check_memory_map(layout: Layout, raw: Raw) -> list[str]:
                     f"{path}: raw /proc/iomem has {resource.name!r} at {resource.first:#x}-{resource.last:#x} inside "
                     f"the reservation [{reservation.start:#x}, {reservation.end:#x})"
                 )
+        shown = [(r.first, r.last + 1) for r in raw.iomem if r.name == _PERSISTENT]
+        if reservation.mechanism == "pmem" and (reservation.start, reservation.end) not in shown:
+            wrong.append(
+                f"{path}: raw /proc/iomem has no {_PERSISTENT!r} of [{reservation.start:#x}, {reservation.end:#x})"
+            )
     for device in layout.devices:
-        if device.use == SYSTEM_RAM:
+        if device.use == SYSTEM_RAM or device.namespace == "fsdax":
             continue
         file = raw.files.get(device.name)
         name = file.target.removeprefix("/dev/") if file else "?"
@@ -131,7 +137,7 @@ def _from_elsewhere(layout: Layout, resource: Resource) -> bool:
 
 
 def check_device_files(layout: Layout, raw: Raw) -> list[str]:
-    """/dev/carveout/NAME leads to a character device with the plan's owner, group and mode."""
+    """/dev/carveout/NAME leads to a character device (a block device for file systems) with owner, group and mode."""
     wrong = []
     for device in layout.devices:
         if device.use == SYSTEM_RAM:
@@ -142,11 +148,12 @@ def check_device_files(layout: Layout, raw: Raw) -> list[str]:
             continue
         link = f"/dev/carveout/{device.name}"
         file = raw.files.get(device.name)
-        if file is None or not file.target.startswith("/dev/dax"):
-            wrong.append(f"{device.path}: raw readlink: the link {link} does not lead to a DAX device")
+        nodes, kind = ("/dev/pmem", "block") if device.namespace == "fsdax" else ("/dev/dax", "character")
+        if file is None or not file.target.startswith(nodes):
+            wrong.append(f"{device.path}: raw readlink: the link {link} does not lead to a device {nodes}*")
             continue
-        if file.kind != "character special file":
-            wrong.append(f"{device.path}: raw stat: {link} is no character device but: {file.kind}")
+        if file.kind != f"{kind} special file":
+            wrong.append(f"{device.path}: raw stat: {link} is no {kind} device but: {file.kind}")
             continue
         mode = file.mode.rjust(4, "0")
         for what, shown, planned in (

@@ -1,0 +1,71 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Namespaces of libnvdimm from RAM that is declared persistent: ``memmap=SIZE!START``.
+
+Facts: each such item is a region with one namespace over all of it, also where two touch (entries of type 12 are
+never merged, arch/x86/kernel/e820.c; seen on 5.10 to 7.2). The namespace keeps an info block in its first 8 KiB, after
+which data begins at the next multiple of the align, and its struct pages too where ``map`` says so
+(drivers/nvdimm/pfn_devs.c, nd_pfn_init). KASLR keeps out of the first four such items.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._errors import Problem
+from .._host.model import PRAM, Host, MapEntry
+from .._layout import DEVDAX, Reservation
+from .._model.sections import dax_struct_pages
+from .._ranges import Range, RangeSet
+from .._units import MIB, PAGE, kernel_size
+
+NAME = "pmem"
+#: memremap_compat_align(): nd_pfn_init refuses a namespace that starts elsewhere.
+MIN_ALIGN = 2 * MIB
+#: What the range is in the kernel's map afterwards.
+TYPE = PRAM
+
+#: Ways a namespace is used: a character device that is mapped, or a block device for a file system with DAX.
+FSDAX = "fsdax"
+MODES = (DEVDAX, FSDAX)
+#: Where the struct pages are: in the kernel's memory or on the device.
+MAPS = ("mem", "dev")
+
+_NEEDED_CONFIG = ("CONFIG_X86_PMEM_LEGACY", "CONFIG_BLK_DEV_PMEM", "CONFIG_NVDIMM_PFN")
+
+
+def problems(host: Host, before: Sequence[MapEntry], path: str, idle_foreign: bool) -> list[Problem]:
+    """Why this host cannot do it; empty where it can. A snapshot that does not tell an option counts as having it."""
+    return [
+        Problem(
+            path,
+            "kernel-config",
+            f"the kernel {host.kernel} is built without {option}; boot one that has it",
+        )
+        for option in _NEEDED_CONFIG
+        if host.kernel_config.get(option, "m") not in ("y", "m")
+    ]
+
+
+def arguments(reservations: Sequence[Reservation]) -> list[str]:
+    """One argument per reservation: in a list, one item too many would let KASLR forget them all."""
+    return [f"memmap={kernel_size(r.range.size)}!{kernel_size(r.start)}" for r in reservations]
+
+
+def host_arguments() -> list[str]:
+    return []
+
+
+def struct_pages(
+    namespace: Range, align: int, mode: str, place: str, boot: RangeSet, deduplicated: bool
+) -> int:
+    """Bytes of struct pages that a namespace costs the kernel: its info block is mapped too.
+
+    ``boot`` and ``deduplicated`` as :func:`dax_struct_pages` takes them. A block device is mapped page by page
+    (drivers/nvdimm/pmem.c, pmem_attach_disk).
+    """
+    if place == "dev":
+        return 0
+    return dax_struct_pages((namespace,), align if mode == DEVDAX else PAGE, boot, deduplicated)

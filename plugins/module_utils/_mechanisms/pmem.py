@@ -16,9 +16,10 @@ from collections.abc import Sequence
 
 from .._errors import Problem
 from .._host.model import PRAM, Host, MapEntry
-from .._layout import DEVDAX, Reservation
+from .._layout import DEVDAX, Device, Reservation
+from .._model.releases import has
 from .._model.sections import dax_struct_pages
-from .._ranges import Range, RangeSet
+from .._ranges import RangeSet
 from .._units import MIB, PAGE, kernel_size
 
 NAME = "pmem"
@@ -58,14 +59,23 @@ def host_arguments() -> list[str]:
     return []
 
 
-def struct_pages(
-    namespace: Range, align: int, mode: str, place: str, boot: RangeSet, deduplicated: bool
-) -> int:
-    """Bytes of struct pages that a namespace costs the kernel: its info block is mapped too.
+def home_of(reservations: Sequence[Reservation], device: Device) -> Reservation:
+    """The reservation that a namespace takes."""
+    return next(r for r in reservations if r.pool == device.pool and r.range.contains(device.extents[0]))
 
-    ``boot`` and ``deduplicated`` as :func:`dax_struct_pages` takes them. A block device is mapped page by page
-    (drivers/nvdimm/pmem.c, pmem_attach_disk).
+
+def struct_pages(
+    reservations: Sequence[Reservation], devices: Sequence[Device], boot: RangeSet, release: str
+) -> int:
+    """Bytes of struct pages that those of the devices that are namespaces of these reservations cost the kernel.
+
+    A namespace's info block is mapped too, and a block device is mapped page by page (drivers/nvdimm/pmem.c,
+    pmem_attach_disk). ``boot`` are the sections that have struct pages already.
     """
-    if place == "dev":
-        return 0
-    return dax_struct_pages((namespace,), align if mode == DEVDAX else PAGE, boot, deduplicated)
+    total = 0
+    for device in devices:
+        if device.map == "mem" and any(r.pool == device.pool for r in reservations):
+            whole = home_of(reservations, device).range
+            align = device.align if device.namespace == DEVDAX else PAGE
+            total += dax_struct_pages((whole,), align, boot, has(release, "dax-deduplicated"))
+    return total

@@ -16,7 +16,7 @@ from .._arguments import iterate
 from .._errors import NotPossible, Problem
 from .._host.model import Host, MapEntry
 from .._layout import SYSTEM_RAM, Device, HugePages, Layout, LayoutWarning, Memory, Reservation
-from .._mechanisms import MECHANISMS, dax, dmemfs, hugetlb
+from .._mechanisms import MECHANISMS, dax, dmemfs, hugetlb, pmem
 from .._model.e820 import apply_arguments
 from .._model.kaslr import GUARD, placement
 from .._model.releases import has
@@ -37,7 +37,7 @@ from .foreign import check_foreign, dmem_problems, hugepage_problems, numa_probl
 from .hugepages import check_pages, page_arguments, wanted_mounts, wanted_pages
 from .limits import check_kernels_share, check_length
 from .moves import NodeResult, moved_devices, place_node
-from .namespaces import check_namespaces, namespace_struct_pages, warn_namespaces
+from .namespaces import check_namespaces, warn_namespaces
 from .nodes import NodePlan, memory_block, node_plans
 from .plan import AUTO, Plan
 from .regions import check_regions, settle_hmat, unusable_starts
@@ -301,7 +301,7 @@ def _accounts(
         if device.use == SYSTEM_RAM:
             cost = struct_pages_of(host, device)
         elif device.namespace:
-            cost = namespace_struct_pages(reservations, [device], boot_after, host.kernel)
+            cost = pmem.struct_pages(reservations, [device], boot_after, host.kernel)
         else:
             cost = dax_struct_pages(device.extents, device.align, boot_after, deduplicated)
         pages_after[device.node] = pages_after.get(device.node, 0) + cost

@@ -14,7 +14,6 @@ from .._errors import NotPossible, Problem
 from .._host.model import Host
 from .._layout import Device, Layout, LayoutWarning, Reservation
 from .._mechanisms import pmem
-from .._model.releases import has
 from .._model.struct_pages import pmem_space
 from .._ranges import Range, RangeSet
 from .._units import approximate_size, format_size
@@ -23,12 +22,7 @@ from .plan import DevicePlan, PoolPlan
 
 def place_of(layout: Layout, device: Device) -> tuple[Range, ...]:
     """What a device takes of its pool: its extents, or all of the reservation of a namespace."""
-    return (home_of(layout.reservations, device).range,) if device.namespace else device.extents
-
-
-def home_of(reservations: Sequence[Reservation], device: Device) -> Reservation:
-    """The reservation of a namespace."""
-    return next(r for r in reservations if r.pool == device.pool and r.range.contains(device.extents[0]))
+    return (pmem.home_of(layout.reservations, device).range,) if device.namespace else device.extents
 
 
 def cut(
@@ -68,20 +62,6 @@ def namespace_of(pool: PoolPlan, wish: DevicePlan, device: Device) -> Device:
         )
     data = (Range(space.start, space.end),)
     return replace(device, extents=data, namespace=pool.namespace, map=pool.map)
-
-
-def namespace_struct_pages(
-    reservations: Sequence[Reservation], devices: Sequence[Device], boot: RangeSet, release: str
-) -> int:
-    """Bytes that those of the devices that are namespaces of these reservations cost the kernel; see the mechanism."""
-    total = 0
-    for device in devices:
-        if device.namespace and any(r.pool == device.pool for r in reservations):
-            whole = home_of(reservations, device).range
-            total += pmem.struct_pages(
-                whole, device.align, device.namespace, device.map, boot, has(release, "dax-deduplicated")
-            )
-    return total
 
 
 def check_namespaces(host: Host, devices: Sequence[Device]) -> None:

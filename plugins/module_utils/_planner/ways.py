@@ -19,7 +19,6 @@ from .._mechanisms import dax, dmemfs, hugetlb, pmem, reserved
 from .._model.sections import boot_struct_pages, ram_of, sections_with_pages
 from .._model.struct_pages import NOTHING, Cost, devices_cost, dmemfs_cost, hugetlb_cost
 from .._ranges import RangeSet
-from .namespaces import namespace_struct_pages
 
 #: Keys under which mechanisms know the page size that tenants map with.
 _PAGE_KEYS = ("align", "page_size")
@@ -181,7 +180,7 @@ def struct_pages_in_use(host: Host, layout: Layout, without: str = "") -> int:
     ram = ram.subtract(r.range for r in reservations)
     boot = sections_with_pages(ram)
     total = boot_struct_pages(ram)
-    total += namespace_struct_pages(reservations, layout.devices, boot, host.kernel)
+    total += pmem.struct_pages(reservations, layout.devices, boot, host.kernel)
     # What namespaces cost is a matter of each of them.
     for mechanism in sorted({r.mechanism for r in reservations} - {pmem.NAME}):
         mine = [r for r in reservations if r.mechanism == mechanism]

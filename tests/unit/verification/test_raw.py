@@ -131,7 +131,7 @@ def test_a_total_out_of_bounds(layout: Layout, raw: Raw, total: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("vm-a|/dev/dax0.1|", "vm-a|/dev/carveout/vm-a|", "the link /dev/carveout/vm-a does not lead to a device /dev/dax\\*"),
+        ("vm-a|/dev/dax0.1|", "vm-a|/dev/carveout/vm-a|", "/dev/carveout/vm-a does not lead to a device /dev/dax*"),
         ("|660|", "|666|", "raw stat: /dev/carveout/vm-a has the mode 0666, the plan says 0660"),
         ("|nobody|", "|root|", "raw stat: /dev/carveout/vm-a has the owner root, the plan says nobody"),
         ("|daemon", "|root", "raw stat: /dev/carveout/vm-a has the group root, the plan says daemon"),

@@ -116,7 +116,7 @@ def wrap(text: str, indent: str, width: int = 79) -> list[str]:
 def layout_text(host: Host, layout: Layout) -> str:
     """The whole layout for people."""
     text = [*wrap(f"layout {layout.id} for kernel {layout.kernel}", ""), "", "Kernel arguments"]
-    text += [f"  {argument}" for argument in layout.kernel_arguments]
+    text += [f"  {argument}" for argument in layout.kernel_arguments or ("none",)]
     text += ["", "Memory map", *node_bars(host, layout)]
     if layout.reservations:
         text += ["", "Reservations"]
@@ -132,6 +132,7 @@ def layout_text(host: Host, layout: Layout) -> str:
                 f"{number:<3} {d.name}",
                 f"node {d.node}  {format_size(d.size):>10} in {len(d.extents)} "
                 f"extent{'s' if len(d.extents) > 1 else ''}, align {format_size(d.align)}, "
+                + (f"{d.namespace}, map {d.map}, " if d.namespace else "")
                 + (f"system-ram, online: {d.online}" if d.use == SYSTEM_RAM else _access(d)),
             )
     text += hugepage_lines(layout)

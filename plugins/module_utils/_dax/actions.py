@@ -81,10 +81,14 @@ class AddMapping:
 
 @dataclass(frozen=True)
 class Bind:
-    """Bind to the driver of the device's use; ``existing`` is the device where it was there already."""
+    """Bind to the driver of the device's use; ``existing`` is the device where it was there already.
+
+    ``by_name``: the region may be meant for another driver.
+    """
 
     device: Device
     existing: DaxDevice | None = None
+    by_name: bool = False
 
     @property
     def text(self) -> str:
@@ -223,7 +227,7 @@ def plan_actions(layout: Layout, state: DaxState) -> list[Action]:
             if existing is None:
                 build += [Create(region, want), SetAlign(want)]
                 build += [AddMapping(want, extent) for extent in want.extents]
-                build += _bind(want, None)
+                build += _bind(want, None, places[want.name])
             elif existing.driver == driver_of(want):
                 if existing.driver == KMEM and not all(as_wanted(b, want.online) for b in existing.blocks):
                     build.append(Online(want, existing))
@@ -231,14 +235,14 @@ def plan_actions(layout: Layout, state: DaxState) -> list[Action]:
                 if existing.driver:
                     unbind = Unbind(region, existing, want.name)
                     (release if existing.driver == KMEM else destroy).append(unbind)
-                build += _bind(want, existing)
+                build += _bind(want, existing, places[want.name])
     if problems:
         raise NotPossible(problems)
     return release + destroy + build
 
 
-def _bind(device: Device, existing: DaxDevice | None) -> list[Action]:
-    steps: list[Action] = [Bind(device, existing)]
+def _bind(device: Device, existing: DaxDevice | None, home: Reservation) -> list[Action]:
+    steps: list[Action] = [Bind(device, existing, home.existing)]
     # bound to kmem, its blocks are offline: the kernel's own policy is set aside for that moment
     if device.use == SYSTEM_RAM and device.online != "no":
         steps.append(Online(device, existing))

@@ -102,6 +102,8 @@ def _bind(system: System, step: Bind, name: str) -> None:
     try:
         if driver == KMEM:
             _bind_kmem(system, name)
+        elif step.by_name:
+            _bind_by_name(system, driver, name)
         else:
             system.write_sysfs(f"{DRIVERS}/{driver}/bind", name)
     except OSError as error:
@@ -124,18 +126,26 @@ def _bind(system: System, step: Bind, name: str) -> None:
         _confirm(step, "the kernel's new memory", found, wanted)
 
 
-def _bind_kmem(system: System, name: str) -> None:
-    """Idle regions are for device_dax: kmem takes a device of one by its name only (drivers/dax/bus.c, do_id_store).
+def _bind_by_name(system: System, driver: str, name: str) -> None:
+    """What a region is not meant for, a driver takes by the device's name only (drivers/dax/bus.c, do_id_store).
 
-    The name is taken off its list at once, or the next device of that name would be the kernel's too. What the kernel
-    would do with new memory by itself (often: online it for anything) is set aside, and put back whatever happens.
+    The name is taken off its list at once, or the next device of that name would be the driver's too.
+    """
+    system.write_sysfs(f"{DRIVERS}/{driver}/new_id", name)
+    system.write_sysfs(f"{DRIVERS}/{driver}/remove_id", name)
+
+
+def _bind_kmem(system: System, name: str) -> None:
+    """Idle regions are for device_dax, so that kmem is told by name.
+
+    What the kernel would do with new memory by itself (often: online it for anything) is set aside, and put back
+    whatever happens.
     """
     policy = (system.read(POLICY) or "").strip()
     if policy not in ("", "offline"):
         system.write_sysfs(POLICY, "offline")
     try:
-        system.write_sysfs(f"{DRIVERS}/{KMEM}/new_id", name)
-        system.write_sysfs(f"{DRIVERS}/{KMEM}/remove_id", name)
+        _bind_by_name(system, KMEM, name)
     finally:
         if policy not in ("", "offline"):
             system.write_sysfs(POLICY, policy)

@@ -56,7 +56,7 @@ class FakeKernel:
     EBUSY for the seed and for what is bound or not empty; an empty device cannot be bound (ENXIO); and, where
     ``probe_fails`` is set, binding reports success without a driver, as the write to ``new_id`` does on 7.2
     where live System RAM lies in the ranges. ``region_flags_kmem``: device_dax does not match (ENODEV), as for
-    regions that were not made idle on 6.3 and later.
+    regions that were not made idle on 6.3 and later, unless it is told the name (``new_id``).
 
     ``kmem`` (drivers/dax/kmem.c): ``new_id`` binds a device by its name and adds the whole memory blocks of each range,
     onlined as ``auto_online_blocks`` says; a block in ``pinned`` does not go offline (EBUSY); what is online while the
@@ -240,6 +240,11 @@ class FakeKernel:
                         self._numbers(self.devices[text]), "" if self.policy == "offline" else "Normal"
                     )
                 )
+            return None
+        if path == f"{BUS}/drivers/device_dax/new_id":
+            self.devices[text].driver = "device_dax"
+            return None
+        if path == f"{BUS}/drivers/device_dax/remove_id":
             return None
         if path == f"{BUS}/drivers/kmem/remove_id":
             return self.names_for_kmem.remove(text)

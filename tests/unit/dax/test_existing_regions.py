@@ -36,6 +36,7 @@ def adopted(build: Any) -> tuple[Any, Layout]:
     seed = kernel.devices["dax0.0"]
     seed.ranges.append(REGION)
     seed.driver = "kmem"
+    kernel.region_flags_kmem = True
     kernel.blocks = dict.fromkeys(BLOCKS, "Movable")
     kernel.files[layout_path(layout.id)] = layout_text(layout)
     return kernel, layout

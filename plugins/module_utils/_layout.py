@@ -317,13 +317,6 @@ def _namespace(device: Any) -> tuple[str, str]:
     return str(told["mode"]), str(told["map"])
 
 
-def _existing(reservation: Any) -> bool:
-    """A layout says nothing of it where it is carved out."""
-    if reservation.get("existing", True) is not True:
-        raise ValueError("existing is not true")
-    return "existing" in reservation
-
-
 def _range(pair: Any) -> Range:
     start, end = pair
     if _number(start) >= _number(end):
@@ -372,7 +365,7 @@ def _read(data: Any) -> Layout:
             Reservation(
                 _text(r["pool"], NAME), _text(r["mechanism"], _WORD), _number(r["node"]),
                 _range((r["start"], r["end"])).start, _number(r["end"]), _align(r["align"]),
-                _existing(r),
+                r.get("existing", False) is True,
             )
             for r in data["reservations"]
         ),

@@ -15,6 +15,8 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.model import
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._model.kaslr import GUARD
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
+from ansible_collections.carveout.memory.plugins.module_utils._planner.compare import compare
+from ansible_collections.carveout.memory.plugins.module_utils._planner.ways import struct_pages_in_use
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range
 from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, KIB, MIB
 
@@ -149,3 +151,14 @@ def test_a_layout_whose_devices_are_of_another_mechanism_is_refused() -> None:
     del data["devices"][0]["namespace"]
     with pytest.raises(InvalidInput, match="no device of its pool's mechanism"):
         Layout.from_json(data)
+
+
+def test_beside_a_pool_that_chooses_its_mechanism() -> None:
+    pools = {"p": pool("rest", mode="fsdax"), "vms": {"mechanism": "auto", "nodes": {"0": "4GiB"}}}
+    layout = layout_of(pools)
+    assert {r.pool: r.mechanism for r in layout.reservations} == {"p": "pmem", "vms": "dax"}
+    plan = make_plan("2GiB", pools)
+    assert struct_pages_in_use(HOST, layout) - struct_pages_in_use(HOST, layout, without="p") == 0
+    assert [(table.pool, table.way) for table in compare(plan, HOST, GIB).tables] == [
+        ("p", ""), ("vms", "dax")
+    ]  # fmt: skip

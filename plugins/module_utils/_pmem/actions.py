@@ -140,7 +140,7 @@ def carry_out_namespaces(system: System, steps: Sequence[Step]) -> None:
             said = ["ndctl is not installed on this host"]
         path = step.device.path if isinstance(step, Make) else ""
         if done.status != 0:
-            reason = said[-1] if said else f"status {done.status}"
+            reason = " / ".join(said[-3:]) or f"status {done.status}"
             raise NotPossible.of(path, "namespace-failed", f"cannot {step.text}: {reason}")
         now = next((n for n in read_namespaces(system) if n.range == step.found.range), None)
         if isinstance(step, Make) and (now is None or not _is_made(step.device, now)):

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The host side: what ``/usr/lib/carveout/carveout-VERSION.pyz`` does when it is run.
 
-``restore`` is the boot service; ``state`` prints what DAX devices there are; ``host`` prints the host snapshot.
+``restore`` is the boot service; ``state`` prints what DAX devices there are; ``host`` prints the host snapshot;
+``kexec`` reads what ``kexec -d`` prints and says whether carved memory would be written.
 
 This module util is PRIVATE to the collection.
 """
@@ -24,6 +25,9 @@ from ._lock import DAX_BUS, exclusive
 from ._system import RealSystem, System
 from ._version import VERSION
 
+#: More characters than any version of kexec prints.
+_KEXEC_SAYS = 1 << 20
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; 0, or the exit code of the error whose one line goes to standard error."""
@@ -33,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("restore", help="make the DAX devices of the layout that this boot has")
     commands.add_parser("state", help="print regions, devices and links as JSON")
     commands.add_parser("host", help="print the host snapshot as JSON; as root")
+    commands.add_parser(
+        "kexec", help="read what 'kexec -d -c -l ...' prints; fail if that is for carved memory"
+    )
     options = parser.parse_args(argv)
     system = RealSystem()
     try:
@@ -40,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _restore(system)
         elif options.command == "host":
             _print_host(system)
+        elif options.command == "kexec":
+            _check_kexec(system, sys.stdin.read(_KEXEC_SAYS))
         else:
             state = read_state(system)
             print(json.dumps({"dax": state.to_json(), "links": dict(state.links)}, indent=1))
@@ -61,6 +70,18 @@ def _print_host(system: System) -> None:
     root = os.geteuid() == 0
     host = read_host(system, augeas=open_augeas(), machine=os.uname().machine, root=root)
     print(json.dumps(host_to_json(host)))
+
+
+def _check_kexec(system: System, said: str) -> None:
+    from ._kexec import check_segments, loaded_segments
+
+    segments = loaded_segments(said)
+    layout_id = current_layout_id(system)
+    if layout_id is None:
+        print("carveout: this boot is for no layout; nothing is carved out")
+        return
+    check_segments(segments, stored_layout(system, layout_id))
+    print(f"carveout: none of {len(segments)} segments lies in memory that layout {layout_id} carves out")
 
 
 def _restore(system: System) -> None:

@@ -122,7 +122,10 @@ def service_texts(mounts: Sequence[Mount], header: str, target: str) -> dict[str
 [Unit]
 Description=Load dmemfs for the Carveout pool {mount.pool}
 ConditionKernelCommandLine=carveout.layout
-Before={mount.unit}
+# Mounts come before local-fs.target, and that before all that has the usual dependencies.
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before={mount.unit} shutdown.target
 
 [Service]
 Type=oneshot

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,12 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.json import 
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
 from ansible_collections.carveout.memory.plugins.module_utils._host.tree import read_host
 from ansible_collections.carveout.memory.plugins.module_utils._host_changes import up_to_date
-from ansible_collections.carveout.memory.plugins.module_utils._host_files import TARGET_MOUNTS, known_files
+from ansible_collections.carveout.memory.plugins.module_utils._host_files import (
+    TARGET_MOUNTS,
+    known_files,
+    mount_texts,
+    unit_texts,
+)
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._system import Completed, RealSystem
@@ -185,3 +193,18 @@ def test_units_of_a_mount_come_change_and_go(tmp_path: Path) -> None:
 def layout_of_nothing() -> Layout:
     host = make_host([(0, 3 * GIB, 1), (4 * GIB, 12 * GIB, 1)], [(0, 0, 12 * GIB)])
     return make_layout(make_plan("2GiB", {"a": {"mechanism": "reserved", "nodes": {"0": "1GiB"}}}), host)
+
+
+def test_units_are_in_an_order_that_systemd_can_keep(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not here")
+    texts = {**unit_texts(), **mount_texts(layout_with("/mnt/files"))}
+    units = {tmp_path / path.rpartition("/")[2]: text for path, text in texts.items() if ".d/" not in path}
+    for unit, text in units.items():
+        unit.write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, units)],
+        capture_output=True, text=True, check=False, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )  # fmt: skip
+    assert "cycle" not in done.stderr, done.stderr
+    assert not [line for line in done.stderr.splitlines() if "mnt-files" in line], done.stderr

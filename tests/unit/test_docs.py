@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,21 @@ def test_the_readme_shows_the_plan_of_the_lab() -> None:
     assert f"```yaml\n{plan}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+GUIDES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_links_lead_somewhere(name: str) -> None:
+    guide = ROOT / name
+    links = re.findall(r"\]\(([^)#\s]+)\)", guide.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (guide.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", GUIDES)
 def test_what_the_guides_name_exists(name: str) -> None:
     targets = set((ROOT / "Makefile").read_text(encoding="utf-8").split())
     for line in (ROOT / name).read_text(encoding="utf-8").splitlines():

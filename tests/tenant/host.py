@@ -1,0 +1,173 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A lab machine with the main job done on it: run commands, give it files, change its plan, look at it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from lab import paths
+from lab.progress import Progress
+from lab.vm import Vm, Wishes
+
+ROOT = Path(__file__).resolve().parents[2]
+_BOOT_LIMIT = 600.0
+
+
+class TenantError(Exception):
+    """Something is not as it has to be, or cannot be tried."""
+
+
+class Job(NamedTuple):
+    """What a playbook said, and whether it succeeded."""
+
+    ok: bool
+    said: str
+
+
+def must(true: bool, what: str) -> None:
+    """TenantError with ``what`` where it is not so."""
+    if not true:
+        raise TenantError(what)
+
+
+def wait_for(what: str, seconds: float, look: Callable[[], Any]) -> Any:
+    """The first true answer of ``look``, asked every second; TenantError after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        must(time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s")
+        time.sleep(1)
+    return found
+
+
+class Host:
+    """The lab's machine ``name`` of this checkout."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._vm = Vm(name, paths.state_root(), paths.cache_root(), Progress())
+        # an emulated machine needs a second for every login: one connection is for all
+        self._folder = tempfile.TemporaryDirectory(prefix="carveout-")
+        self._line: subprocess.Popen[bytes] | None = None
+
+    def up(self) -> None:
+        self._vm.up(Wishes(), _BOOT_LIMIT)
+
+    def destroy(self) -> None:
+        self.hang_up()
+        self._vm.destroy()
+
+    def hang_up(self) -> None:
+        """End the connection; the next command makes another one."""
+        if self._line is not None:
+            self._line.kill()
+            self._line.wait()
+            self._line = None
+
+    def _ssh(self) -> list[str]:
+        words = self._vm.access().ssh(
+            "-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-o", f"ControlPath={self._folder.name}/ssh"
+        )
+        if self._line is None or self._line.poll() is not None:
+            line = [words[0], "-N", "-o", "ControlMaster=auto", "-o", "ServerAliveInterval=10", *words[1:]]
+            self._line = subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        return words
+
+    def run(self, *words: str, stdin: bytes = b"", limit: float = 300.0, check: bool = True) -> str:
+        """A command's output; TenantError where it fails and ``check`` is true."""
+        done = subprocess.run(
+            [*self._ssh(), shlex.join(words)], input=stdin, capture_output=True, timeout=limit, check=False
+        )
+        said = done.stdout.decode(errors="replace")
+        if check and done.returncode:
+            errors = done.stderr.decode(errors="replace")
+            raise TenantError(f"{shlex.join(words)}: status {done.returncode}: {(said + errors).strip()}")
+        return said
+
+    def script(self, path: Path, *words: str, limit: float = 600.0) -> Any:
+        """What one of our Python scripts prints as JSON, run on the host by its own Python."""
+        return json.loads(self.run("python3", "-", *words, stdin=path.read_bytes(), limit=limit))
+
+    def send(self, files: Mapping[str, tuple[bytes, int]]) -> None:
+        """Files by their absolute path, with content and mode."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for path, (data, mode) in sorted(files.items()):
+                member = tarfile.TarInfo(path.lstrip("/"))
+                member.size, member.mode = len(data), mode
+                archive.addfile(member, io.BytesIO(data))
+        self.run("tar", "-x", "-C", "/", "-f", "-", stdin=buffer.getvalue())
+
+    def background(self, command: str) -> int:
+        """Start a command of the shell that outlives the login; its process ID."""
+        return int(
+            self.run("sh", "-c", f"setsid sh -c {shlex.quote('exec ' + command)} </dev/null & echo $!")
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """The host as Carveout measures it."""
+        found = self.run("sh", "-c", "exec python3 -B /usr/lib/carveout/carveout-*.pyz host")
+        snapshot: dict[str, Any] = json.loads(found)
+        return snapshot
+
+    def carve(self, plan: Mapping[str, Any]) -> Job:
+        """The main job with this plan."""
+        return self._playbook("carveout.memory.site", {"carveout_plan": plan})
+
+    def verify(self) -> None:
+        """Hold the host to its layout; TenantError where it is not kept."""
+        done = self._playbook("carveout.memory.verify", {})
+        must(done.ok, f"the host does not verify:\n{done.said}")
+
+    def tenants_text(self, plan: Mapping[str, Any]) -> str:
+        """What ``carveout plan --format tenants`` prints for this host."""
+        with tempfile.TemporaryDirectory(prefix="carveout-tenant-") as folder:
+            files = [Path(folder, name) for name in ("plan.yml", "host.json")]
+            for file, data in zip(files, (plan, self.snapshot()), strict=True):
+                file.write_text(json.dumps(data), encoding="utf-8")
+            words = ["carveout", "plan", str(files[0]), "--host", str(files[1]), "--format", "tenants"]
+            done = _ours(words)
+        must(done.ok, f"{shlex.join(words)}: {done.said}")
+        return done.said
+
+    def _playbook(self, name: str, variables: Mapping[str, Any]) -> Job:
+        words = ["ansible-playbook", "-i", str(ROOT / "inventories" / "lab"), "--limit", self.name]
+        extra = json.dumps({"carveout_hosts": self.name, **variables})
+        return _ours([*words, "-e", extra, name])
+
+
+def lab_plan() -> dict[str, Any]:
+    """plans/lab.yml, a new copy each time."""
+    plan: dict[str, Any] = yaml.safe_load((ROOT / "plans" / "lab.yml").read_text(encoding="utf-8"))
+    return plan
+
+
+def _ours(words: Sequence[str]) -> Job:
+    """Run a command of the environment that this Python belongs to, with what the Makefile sets."""
+    bin_folder = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "LC_ALL": "C.UTF-8",
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
+    done = subprocess.run(
+        [str(bin_folder / words[0]), *words[1:]], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return Job(done.returncode == 0, done.stdout)

@@ -210,6 +210,16 @@ def test_the_list_of_ways() -> None:
         assert not way.options or way.mechanism in {w.mechanism for w in CHOICES}
 
 
+def test_devices_where_device_dax_is_not_possible() -> None:
+    """Namespaces do, if they take all of the pool."""
+    devices = [{**DEVICE, "name": "vm-b"}, {**DEVICE, "size": "rest"}]
+    layout = layout_of({"a": pool(devices=devices)}, NO_DAX)
+    assert mechanisms_of(layout) == {"a": "pmem"}
+    assert mechanisms_of(layout_of({"a": pool(devices=devices)})) == {"a": "dax"}
+    with pytest.raises(NotPossible, match="is in no namespace"):
+        layout_of({"a": pool(devices=[DEVICE])}, NO_DAX)
+
+
 #: A kernel that carries dmemfs, and no soft-reserved memory yet (5.4).
 DMEMFS = dataclasses.replace(
     HOST,

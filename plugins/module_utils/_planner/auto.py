@@ -38,12 +38,16 @@ class Planner(Protocol):
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A way tried: ``left`` are struct pages of the host in use, ``size`` the pool's bytes; or why not."""
+    """A way tried: ``left`` are struct pages of the host in use, ``size`` the pool's bytes; or why not.
+
+    ``able``: whether it is the host that has not got what the plan wants, and not the mechanism.
+    """
 
     way: Way
     left: int = 0
     size: int = 0
     problems: tuple[Problem, ...] = ()
+    able: bool = True
 
     @property
     def price(self) -> int:
@@ -116,15 +120,18 @@ def _attempt(
     try:
         layout = make(with_ways(plan, {**others, pool.name: way}), host, None, False)
     except CarveoutError as error:
-        return _Attempt(way, problems=tuple(error.problems))
+        able = isinstance(error, NotPossible) and error.problems[0].path != f"{pool.path}.mechanism"
+        return _Attempt(way, problems=tuple(error.problems), able=able)
     return _Attempt(way, struct_pages_in_use(host, layout), sum(parts_of(layout, pool.name, way)))
 
 
 def parts_of(layout: Layout, pool: str, way: Way) -> list[int]:
     """Sizes of what a pool that goes this way has for tenants: its reservations, or its pages of a node.
 
-    Pieces that keep regions of dmemfs apart are of another mechanism.
+    Pieces that keep regions of dmemfs apart are of another mechanism; of a namespace counts what it offers.
     """
+    if way.whole:
+        return [device.size for device in layout.devices if device.pool == pool]
     parts = [r.range.size for r in layout.reservations if (r.pool, r.mechanism) == (pool, way.mechanism)]
     return [*parts, *(pages.size for pages in layout.hugepages if pages.pool == pool)]
 
@@ -132,9 +139,8 @@ def parts_of(layout: Layout, pool: str, way: Way) -> list[int]:
 def _best(pool: PoolPlan, attempts: Sequence[_Attempt], kept: str | None) -> _Attempt:
     possible = [attempt for attempt in attempts if not attempt.problems]
     if not possible:
-        # of those that the host's kernel could do
-        able = [a for a in attempts if a.problems[0].path != f"{pool.path}.mechanism"]
-        shared = [p for p in able[0].problems if all(p in a.problems for a in able)] if len(able) > 1 else []
+        able = [attempt for attempt in attempts if attempt.able]
+        shared = [p for p in able[0].problems if all(p in a.problems for a in able)] if able else []
         raise NotPossible(shared or [_none(pool, attempts)])
     for attempt in possible:
         if attempt.way.mechanism == kept:

@@ -149,7 +149,10 @@ def _bare(pool: PoolPlan, nodes: Mapping[str, Any], way: Way) -> dict[str, Any]:
     pages: Any = {str(node): align for node, align in pool.aligns.items()}
     if not way.by_node:
         pages = min(pool.aligns.values())
-    return spelled({"nodes": nodes, "align": pages}, way)
+    bare: dict[str, Any] = {"nodes": nodes, "align": pages}
+    if way.whole:
+        bare["devices"] = [{"name": f"all-of-{node}", "node": int(node), "size": REST} for node in nodes]
+    return spelled(bare, way)
 
 
 def _sizes(plan: Plan, host: Host, pool: PoolPlan) -> Mapping[str, Any]:

@@ -53,7 +53,8 @@ class Way:
 
     ``page_key`` is its word for the page size, ``by_node`` whether that may differ by node. ``rest``: whether a
     pool can take all that is left. ``door`` is the plan's key for how tenants get at the memory, ``blocks``:
-    whether the kernel can have it back while it runs. ``lost`` is what a pool does without or pays beside
+    whether the kernel can have it back while it runs, ``whole``: whether a pool is nothing without devices that
+    take all of it. ``lost`` is what a pool does without or pays beside
     memory, ``never`` why ``auto`` leaves it to the operator (empty: it does not).
     """
 
@@ -64,6 +65,7 @@ class Way:
     rest: bool = True
     door: str = ""
     blocks: bool = False
+    whole: bool = False
     permits: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     cost: _CostOf = _no_cost
@@ -75,6 +77,10 @@ _HUGETLB_LOST = (
     "stays memory of the kernel, in its direct map: root can give the pages back, and boot may make fewer",
     "no 'rest', no pages of 4KiB, one page size for all nodes",
 )
+_PMEM_LOST = (
+    "each device is a reservation of its own, less its info block; no extents; no swap, no migration",
+    "namespaces are made anew after power was off",
+)
 #: In the order in which ``auto`` prefers them where they save the same.
 WAYS = (
     Way(
@@ -84,6 +90,22 @@ WAYS = (
         blocks=True,
         cost=_dax_cost,
         lost=("in steps of 2MiB at least; no swap and no migration",),
+    ),
+    Way(
+        "pmem",
+        pmem.NAME,
+        door="devices",
+        whole=True,
+        lost=_PMEM_LOST,
+    ),
+    Way(
+        "pmem map: dev",
+        pmem.NAME,
+        door="devices",
+        whole=True,
+        options={"map": "dev"},
+        lost=(*_PMEM_LOST, "tenants' own memory pays for the struct pages"),
+        never="it is pmem where the plan says so",
     ),
     Way(
         "dmemfs",
@@ -181,8 +203,8 @@ def struct_pages_in_use(host: Host, layout: Layout, without: str = "") -> int:
     boot = sections_with_pages(ram)
     total = boot_struct_pages(ram)
     total += pmem.struct_pages(reservations, layout.devices, boot, host.kernel)
-    # What namespaces cost is a matter of each of them.
-    for mechanism in sorted({r.mechanism for r in reservations} - {pmem.NAME}):
+    # the ways of namespaces cost nothing here: it is a matter of each of them
+    for mechanism in sorted({r.mechanism for r in reservations}):
         mine = [r for r in reservations if r.mechanism == mechanism]
         cost = next(way for way in WAYS if way.mechanism == mechanism).cost(mine, boot, host.kernel)
         total += cost.struct_pages + cost.bitmaps

@@ -58,7 +58,7 @@ def test_each_namespace_has_a_reservation_of_its_own() -> None:
         ({"align": "1GiB"}, 5 * GIB, 6 * 8 * KIB),
         ({"align": "4KiB"}, 6 * GIB - 2 * MIB, 6 * GIB // 64),
         ({"map": "dev"}, 6 * GIB - 98 * MIB, 0),
-        ({"mode": "fsdax"}, 6 * GIB - 2 * MIB, 6 * GIB // 64),
+        ({"mode": "fsdax"}, 6 * GIB, 6 * GIB // 64),
         ({"mode": "fsdax", "map": "dev"}, 6 * GIB - 98 * MIB, 0),
     ],
     ids=["1GiB", "4KiB", "dev", "fsdax", "fsdax-dev"],

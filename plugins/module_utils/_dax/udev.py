@@ -11,7 +11,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from .._layout import DEVDAX, Device, Layout
-from .._mechanisms.pmem import FSDAX
+from .._mechanisms.pmem import FSDAX, is_plain
 from .actions import DRIVER
 
 #: In /run: the rule belongs to this boot, like the devices.
@@ -46,7 +46,10 @@ def _block_rule(device: Device) -> str:
         # as drivers/nvdimm/pfn_devs.c prints them ("%#llx", "%llu", "%ld")
         f'ATTRS{{resource}}=="{data.start:#x}"',
         f'ATTRS{{size}}=="{data.size}"',
-        f'ATTRS{{align}}=="{device.align}"',
+        # without an info block the parent is the namespace itself, which has no align
+        'ATTRS{mode}=="memory"'
+        if is_plain(device.namespace, device.map)
+        else f'ATTRS{{align}}=="{device.align}"',
     ]
     return ", ".join([*keys, *_assignments(device)])
 

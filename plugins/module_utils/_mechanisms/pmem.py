@@ -59,6 +59,14 @@ def host_arguments() -> list[str]:
     return []
 
 
+def is_plain(mode: str, place: str) -> bool:
+    """Whether it is what the kernel makes of a range without an info block: a block device over all of it.
+
+    ndctl makes no other of such a namespace (do_setup_pfn of ndctl/namespace.c; seen with 81).
+    """
+    return mode == FSDAX and place == "mem"
+
+
 def home_of(reservations: Sequence[Reservation], device: Device) -> Reservation:
     """The reservation that a namespace takes."""
     return next(r for r in reservations if r.pool == device.pool and r.range.contains(device.extents[0]))

@@ -16,7 +16,7 @@ from .._layout import Device, Layout, LayoutWarning, Reservation
 from .._mechanisms import pmem
 from .._model.struct_pages import pmem_space
 from .._ranges import Range, RangeSet
-from .._units import approximate_size, format_size
+from .._units import PAGE, approximate_size, format_size
 from .plan import DevicePlan, PoolPlan
 
 
@@ -52,6 +52,8 @@ def namespace_of(pool: PoolPlan, wish: DevicePlan, device: Device) -> Device:
     Raises :class:`NotPossible` where nothing is left.
     """
     (whole,) = device.extents
+    if pmem.is_plain(pool.namespace, pool.map):
+        return replace(device, align=PAGE, namespace=pool.namespace, map=pool.map)
     space = pmem_space(whole, wish.align, pool.map == "dev")
     if space.start >= space.end:
         raise NotPossible.of(
@@ -81,13 +83,15 @@ def warn_namespaces(reservations: Sequence[Reservation], devices: Sequence[Devic
         mine = [d for d in devices if d.pool == pool]
         whole = sum(r.range.size for r in reservations if r.pool == pool)
         offered = sum(d.size for d in mine)
+        if offered == whole:
+            continue
         own = "struct pages, info blocks and aligns" if mine[0].map == "dev" else "info blocks and aligns"
         text = (
             f"the namespaces of pool {pool} offer {format_size(offered)} of the {format_size(whole)} that they take; "
             f"{approximate_size(whole - offered)} go to {own}"
         )
         warnings.append(LayoutWarning("namespace-loss", text))
-    if warnings:
+    if any(d.namespace for d in devices):
         text = (
             "namespaces of this kind are RAM: power-off loses what is in them, file systems too, and the boot service "
             "then makes them anew"

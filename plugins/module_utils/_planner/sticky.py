@@ -18,10 +18,12 @@ from .._layout import Device, Layout, Reservation
 from .._mechanisms import MECHANISMS, dmemfs, reserved
 from .._mechanisms.dax import IGNORE_HMAT
 from .._mechanisms.hugetlb import OPTIMISE
+from .._mechanisms.pmem import is_plain
 from .._model.e820 import apply_arguments
 from .._model.kaslr import placement
 from .._model.sections import ram_of
 from .._ranges import Range, RangeSet
+from .._units import PAGE
 from .dmemfs import still_registered, the_pool, wanted_mount, without_regions
 from .hugepages import check_pages, wanted_mounts, wanted_pages
 from .namespaces import namespace_of, place_of
@@ -136,7 +138,8 @@ def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan], carved: Sequ
 
 
 def _is_device(device: Device, pool: PoolPlan, wish: DevicePlan, layout: Layout) -> bool:
-    if (device.pool, device.node, device.align, device.path) != (pool.name, wish.node, wish.align, wish.path):
+    align = PAGE if is_plain(pool.namespace, pool.map) else wish.align
+    if (device.pool, device.node, device.align, device.path) != (pool.name, wish.node, align, wish.path):
         return False
     access = (wish.owner, wish.group, wish.mode, wish.units)
     if (device.owner, device.group, device.mode, device.units) != access:

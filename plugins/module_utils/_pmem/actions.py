@@ -16,6 +16,7 @@ from typing import Union
 
 from .._errors import NotPossible, Problem
 from .._layout import PMEM, Device, Layout, Reservation
+from .._mechanisms.pmem import is_plain
 from .._ranges import Range
 from .._system import System
 from .._units import format_size, kernel_size
@@ -44,9 +45,10 @@ class Make:
     @property
     def argv(self) -> list[str]:
         d = self.device
+        align = [] if is_plain(d.namespace, d.map) else [f"--align={kernel_size(d.align)}"]
         return [
             "ndctl", "create-namespace", "--force", f"--reconfig={self.found.name}", f"--mode={d.namespace}",
-            f"--align={kernel_size(d.align)}", f"--map={d.map}",
+            f"--map={d.map}", *align,
         ]  # fmt: skip
 
 

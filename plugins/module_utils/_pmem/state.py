@@ -3,8 +3,8 @@
 """What namespaces of persistent memory a host has now, read from sysfs (drivers/nvdimm).
 
 A namespace is ``namespaceX.Y``. What makes it a device for users holds it: ``daxX.Y`` for a character device,
-``pfnX.Y`` for a block device with struct pages; without a holder it is raw, or not in use at all. X and Y say nothing
-that lasts: namespaces are known by their physical range.
+``pfnX.Y`` for a block device with an info block; without a holder it is a block device too, or not in use at all. X
+and Y say nothing that lasts: namespaces are known by their physical range.
 
 This module util is PRIVATE to the collection.
 """
@@ -22,6 +22,7 @@ from .._dax.accounts import account_name
 from .._errors import NotPossible
 from .._ranges import Range
 from .._system import System
+from .._units import PAGE
 
 BUS = "/sys/bus/nd/devices"
 _NAME = re.compile(r"namespace\d{1,9}\.\d{1,9}")
@@ -92,6 +93,11 @@ def _read(system: System, path: str) -> Namespace | None:
     place = f"{posixpath.dirname(path)}/{holder}" if holder else path
     mode = {"dax": "devdax", "pfn": "fsdax", "": "raw"}.get(holder.rstrip("0123456789."), holder)
     data = None
+    align = (_number(system, f"{place}/align") or 0) if holder else 0
+    kind = _MAPS.get(_text(system, f"{place}/mode"), "") if holder else ""
+    if _text(system, f"{path}/mode") == "memory" and not holder and system.readlink(f"{path}/driver"):
+        # what the kernel makes where there is no info block: all of it as a block device, mapped page by page
+        mode, align, kind, data = "fsdax", PAGE, "mem", Range(start, start + size)
     if holder:
         first, length = _number(system, f"{place}/resource"), _number(system, f"{place}/size")
         data = Range(first, first + length) if first is not None and length else None
@@ -102,8 +108,8 @@ def _read(system: System, path: str) -> Namespace | None:
         name=posixpath.basename(path),
         range=Range(start, start + size),
         mode=mode,
-        align=(_number(system, f"{place}/align") or 0) if holder else 0,
-        map=_MAPS.get(_text(system, f"{place}/mode"), "") if holder else "",
+        align=align,
+        map=kind,
         data=data,
         driver=posixpath.basename(system.readlink(f"{inner}/driver") or ""),
         target_node=_number(system, f"{path}/target_node") or 0,

@@ -62,14 +62,19 @@ class PmemHost(RealSystem):
     def raw(self, index: int) -> None:
         """As after power-on: no info block, the block device is the whole namespace."""
         self._clear(index)
-        self.put(f"{BUS}/region{index}/namespace{index}.0/block/pmem{index}/dev", "259:0\n")
+        place = f"{BUS}/region{index}/namespace{index}.0"
+        self.put(f"{place}/block/pmem{index}/dev", "259:0\n")
+        self.put(f"{place}/mode", "memory\n")
+        Path(f"{self.root}{place}/driver").symlink_to("../nd_pmem")
         self._node(f"pmem{index}")
+        self._udev(f"{place}/block/pmem{index}")
 
     def _clear(self, index: int) -> None:
         region = Path(f"{self.root}{BUS}/region{index}")
         for holder in (*region.glob("dax*"), *region.glob("pfn*"), region / f"namespace{index}.0/block"):
             shutil.rmtree(holder, ignore_errors=True)
         self.put(f"{BUS}/region{index}/namespace{index}.0/holder", "\n")
+        Path(f"{self.root}{BUS}/region{index}/namespace{index}.0/driver").unlink(missing_ok=True)
         for name in (f"pmem{index}", f"dax{index}.0"):
             Path(f"{self.root}/dev/{name}").unlink(missing_ok=True)
             for link in Path(f"{self.root}/dev/carveout").glob("*"):
@@ -110,6 +115,10 @@ class PmemHost(RealSystem):
         index = int(options["reconfig"][9:].split(".")[0])
         self._clear(index)
         place = f"{BUS}/region{index}"
+        if (options["mode"], options["map"]) == ("fsdax", "mem"):
+            assert "align" not in options
+            self.raw(index)
+            return None
         start = int((self.read(f"{place}/namespace{index}.0/resource") or "").strip(), 16)
         size = int(self.read(f"{place}/namespace{index}.0/size") or "0")
         align = parse_size(options["align"] + "iB")

@@ -22,6 +22,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._expect.namespaces
 from ansible_collections.carveout.memory.plugins.module_utils._host.state import check_state
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import layout_path, layout_text
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 DEVICES = [
@@ -47,18 +48,17 @@ def unmet(host: Any, layout: Layout) -> list[str]:
     return [expectation.name for expectation in found if not expectation.met]
 
 
-@pytest.mark.parametrize("mode", ["devdax", "fsdax"])
-@pytest.mark.parametrize("place", ["mem", "dev"])
+@pytest.mark.parametrize(("mode", "place"), [("devdax", "mem"), ("devdax", "dev"), ("fsdax", "dev")])
 def test_made_found_lost_and_made_anew(booted: Any, mode: str, place: str) -> None:
     host, layout = booted(DEVICES, mode=mode, map=place)
-    assert unmet(host, layout)[:2] == ["namespace vm mode", "namespace vm map"]
+    assert unmet(host, layout)[0] == ("namespace vm mode" if mode == "devdax" else "namespace vm map")
     told = run(host, layout)
     assert told[0] == (
         f"make the namespace vm of [0x400000000, 0x480000000) (2GiB): {mode}, align 2MiB, struct pages on {place}"
     )
     assert [
-        "ndctl", "create-namespace", "--force", "--reconfig=namespace1.0", f"--mode={mode}", "--align=2M",
-        f"--map={place}",
+        "ndctl", "create-namespace", "--force", "--reconfig=namespace1.0", f"--mode={mode}", f"--map={place}",
+        "--align=2M",
     ] in host.said  # fmt: skip
     nodes = ["dax0.0", "dax1.0"] if mode == "devdax" else ["pmem0", "pmem1"]
     assert read_state(host).links == {"vm": f"/dev/{nodes[0]}", "db": f"/dev/{nodes[1]}"}
@@ -66,8 +66,29 @@ def test_made_found_lost_and_made_anew(booted: Any, mode: str, place: str) -> No
     assert unmet(host, layout) == []
     assert describe_state([layout], read_state(host)) == describe_layout(layout)
     host.raw(1)
-    assert "namespace db mode" in unmet(host, layout)
+    assert ("namespace db mode" if mode == "devdax" else "namespace db map") in unmet(host, layout)
     assert [text.split(" of ")[0] for text in run(host, layout)] == ["make the namespace db"]
+    assert unmet(host, layout) == []
+
+
+def test_what_the_kernel_makes_by_itself_is_named_and_no_more(booted: Any) -> None:
+    host, layout = booted(DEVICES, mode="fsdax")
+    assert "namespace vm mode" not in unmet(host, layout)
+    assert all("make the namespace" not in text for text in run(host, layout))
+    assert not any(argv[0] == "ndctl" for argv in host.said)
+    assert read_state(host).links == {"vm": "/dev/pmem0", "db": "/dev/pmem1"}
+    assert unmet(host, layout) == []
+    assert describe_state([layout], read_state(host)) == describe_layout(layout)
+    # a block device with an info block goes back to that
+    other = dataclasses.replace(
+        layout.devices[1], map="dev", align=2 << 20, extents=(Range(0x482200000, 0x580000000),)
+    )
+    changed = dataclasses.replace(layout, devices=(layout.devices[0], other))
+    host.run(
+        ["ndctl", "create-namespace", "--reconfig=namespace1.0", "--mode=fsdax", "--map=dev", "--align=2M"]
+    )
+    assert unmet(host, changed)[0] != "namespace db map" and "namespace db map" in unmet(host, layout)
+    assert run(host, layout)[0].startswith("make the namespace db")
     assert unmet(host, layout) == []
 
 
@@ -111,7 +132,7 @@ def test_what_is_in_use_is_not_taken(booted: Any, use: tuple[str, str], words: s
 def test_a_failure_is_told(booted: Any, broken: str, lying: bool) -> None:
     host, layout = booted(DEVICES)
     host.broken, host.lying = broken, lying
-    with pytest.raises(NotPossible, match=broken or "reports success, but the kernel has raw") as caught:
+    with pytest.raises(NotPossible, match=broken or "reports success, but the kernel has fsdax") as caught:
         converge(host, layout, lambda seconds: None)
     assert caught.value.problems[0].path == "pools.p.devices[0]"
 

@@ -25,8 +25,8 @@ description:
     the plan says that the region exists already, and O(state=absent) leaves to the kernel what it has until the next
     boot.
   - Namespaces of persistent memory (mechanism C(pmem)) are known by their physical ranges too. One that is not as the
-    layout says, as those with an info block are after power was off, is made anew by C(ndctl); what was in it is lost, so one that is
-    open or mounted is never touched.
+    layout says, as those with an info block are after power was off, is made anew by C(ndctl); what was in it is
+    lost, so one that is open or mounted is never touched.
   - A host that was booted for another layout with the same kernel arguments needs no reboot. Devices that both have
     are left as they are, open or not; one that only gets another owner, group or mode is not taken from who has it
     open, one that gets another name would be, and is refused like one that goes. C(/run/carveout/layout) then says

@@ -59,6 +59,7 @@ class ActionModule(ActionBase):
         return {
             "changed": layout.id != host.committed,
             "layout": layout.to_json(),
+            "trial_boot": plan.policy.trial_boot,
             "text": layout_text(host, layout),
             "diff": {
                 "before_header": "memory map without Carveout"

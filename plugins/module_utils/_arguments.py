@@ -20,6 +20,8 @@ MEMORY_ARGUMENTS = frozenset(
     }
 )  # fmt: skip
 LAYOUT_ARGUMENT = "carveout.layout"
+#: On the command line of a trial boot, and of nothing else.
+TRIAL_ARGUMENT = "carveout.trial"
 
 #: COMMAND_LINE_SIZE on x86 (arch/x86/include/asm/setup.h), the trailing NUL included.
 COMMAND_LINE_SIZE = 2048

@@ -28,6 +28,7 @@ description:
     generated, or ours are not there as one unbroken run, every file is put back and the module fails.
   - The drop-in is edited through augeas, which also has to be able to read C(/etc/default/grub) and the other drop-ins.
     What counts is never these files, but the generated entry and C(/proc/cmdline).
+  - Ends a trial boot that M(carveout.memory.trial_boot) prepared; what is written here is permanent.
   - Does not reboot; RV(reboot_required) tells whether the running kernel still has other arguments.
 options:
   arguments:
@@ -65,6 +66,7 @@ extends_documentation_fragment:
 seealso:
   - module: carveout.memory.memory_plan
   - module: carveout.memory.dax_devices
+  - module: carveout.memory.trial_boot
 """
 
 EXAMPLES = r"""
@@ -149,6 +151,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._boot.loader impor
     plan,
     read_loader,
 )
+from ansible_collections.carveout.memory.plugins.module_utils._boot.trial import end, leftovers
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import (
     SYSTEM_PYTHONS,
@@ -196,13 +199,18 @@ def main() -> None:
         with exclusive(BOOT):
             before = read_loader(system, augeas)
             change = plan(system, augeas, before, wanted, kernel)
+            ended = [edit.action for edit in leftovers(system)]
             after = before if module.check_mode else apply(system, augeas, change)
+            if ended and not module.check_mode:
+                end(system)
     except CarveoutError as error:
         module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
+    except OSError as error:
+        module.fail_json(msg=f"cannot end the trial boot: {error}", problems=[])
     predicted = change.changed and module.check_mode
     module.exit_json(
-        changed=change.changed,
-        actions=change.actions,
+        changed=change.changed or bool(ended),
+        actions=[*change.actions, *ended],
         reboot_required=change.reboot_required,
         boot_arguments=list(change.arguments if predicted else after.boot_arguments or ()),
         previous=list(before.owned),

@@ -81,6 +81,10 @@ layout:
       description: The arguments in the order in which they have to stand on the command line.
       type: list
       elements: str
+trial_boot:
+  description: Whether the plan wants new arguments to boot on trial first (C(policy.trial_boot)).
+  returned: success
+  type: bool
 text:
   description: The layout for people, with the map of each node before and after.
   returned: success

@@ -85,4 +85,4 @@ def test_check_mode_goes_on_where_augeas_would_be_installed(layout: Layout, tmp_
     status, said = play(tmp_path, layout, {"files": installed}, "--check", "--start-at-task", FIRST_CHANGE)
     assert status == 0, said
     assert "pending True" in said
-    assert "skipped=2" in said  # the boot loader and the reboot
+    assert "skipped=3" in said  # the boot loader, the reboot and the trial

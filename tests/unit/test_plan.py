@@ -145,8 +145,6 @@ def only(error: CarveoutError) -> Problem:
         (dax('{name: x, size: 1GiB, mode: "0660\\n"}'), "pools.a.devices[0].mode", "mode-invalid", "in quotes"),
         (dax("{name: x, size: 1GiB, mode: 0660}"), "pools.a.devices[0].mode", "number-octal", 'quote it: "0660"'),
         (plan('"a;b": {mechanism: dax, nodes: {1: 1GiB}}'), "pools", "value", "'a;b' is not a name"),
-        # what comes later
-        (plan(more="policy: {trial_boot: true}"), "policy.trial_boot", "trial-boot-unavailable", "set it to false"),
     ],
 )  # fmt: skip
 def test_bad_plans(text: str, path: str, code: str, words: str) -> None:

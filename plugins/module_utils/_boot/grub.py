@@ -21,8 +21,10 @@ from .grub_menu import BootEntry, linux_entries, next_entry
 from .grub_words import GrubScriptError
 from .reading import foreign_arguments, read_text, running_kernel, stored_arguments
 from .state import LoaderState
+from .trial_text import TRIAL_ID, without_choice
 
 MENU = PREFIX + "/grub.cfg"
+ENVIRONMENT = PREFIX + "/grubenv"
 
 #: Arguments by which 10_linux makes its recovery entries, in Debian and in Ubuntu.
 _RECOVERY = {"single", "recovery"}
@@ -104,10 +106,17 @@ def _tools(system: System) -> tuple[tuple[str, ...], str]:
 
 
 def _next_entry(system: System, menu: str) -> BootEntry:
-    return next_entry(menu, lambda path: read_text(system, path), _platform(system))
+    """What boots but for a trial of ours, which is chosen for one boot only."""
+
+    def files(path: str) -> str | None:
+        text = read_text(system, path)
+        return without_choice(path, text) if text is not None and path == ENVIRONMENT else text
+
+    return next_entry(menu, files, platform(system))
 
 
-def _platform(system: System) -> str:
+def platform(system: System) -> str:
+    """What GRUB calls the firmware: ``efi`` or ``pc``."""
     return "efi" if system.listdir("/sys/firmware/efi") else "pc"
 
 
@@ -115,8 +124,11 @@ def _kernels(system: System, menu: str) -> tuple[tuple[str, str], ...]:
     """Each release with the ID of its entry; one that names the release before one that may move to another."""
     entries = [
         entry
-        for entry in linux_entries(menu, lambda path: read_text(system, path), _platform(system))
-        if entry.kernel and not _RECOVERY & set(entry.words) and _PLAIN_ID.fullmatch(entry.id)
+        for entry in linux_entries(menu, lambda path: read_text(system, path), platform(system))
+        if entry.kernel
+        and entry.id != TRIAL_ID
+        and not _RECOVERY & set(entry.words)
+        and _PLAIN_ID.fullmatch(entry.id)
     ]
     return tuple((e.kernel, e.id) for e in sorted(entries, key=lambda entry: entry.kernel not in entry.id))
 

@@ -50,13 +50,14 @@ MakeEntries = Callable[[Mapping[str, str]], "Sequence[Entry]"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A menu entry or submenu: ``arguments`` are its title and what follows."""
+    """A menu entry or submenu: ``arguments`` are its title and what follows, ``line`` is where it begins."""
 
     title: str
     id: str
     arguments: tuple[str, ...]
     body: tuple[Statement, ...]
     submenu: bool
+    line: int = 0
 
 
 class _Return(Exception):
@@ -206,7 +207,7 @@ class Machine:
 
     def _builtin(self, name: str, arguments: list[str], command: Command) -> bool:
         if name in ("menuentry", "submenu"):
-            self._add_entry(name == "submenu", arguments, command.block or ())
+            self._add_entry(name == "submenu", arguments, command)
         elif name in LINUX_COMMANDS:
             self.linux = arguments
         elif name == "set":
@@ -244,7 +245,7 @@ class Machine:
             self.variables[variable] = value
         return True
 
-    def _add_entry(self, submenu: bool, arguments: list[str], body: tuple[Statement, ...]) -> None:
+    def _add_entry(self, submenu: bool, arguments: list[str], command: Command) -> None:
         titles: list[str] = []
         identity = ""
         rest = iter(arguments)
@@ -260,7 +261,8 @@ class Machine:
         if titles and titles[0] == "--":
             del titles[0]
         title = titles[0] if titles else ""
-        self.entries.append(Entry(title, identity or title, tuple(titles), body, submenu))
+        body = command.block or ()
+        self.entries.append(Entry(title, identity or title, tuple(titles), body, submenu, command.line))
 
     def _file(self, path: str) -> str | None:
         # "(hd0,gpt2)/boot/..." and "/boot/...": whichever disk, it is this host's

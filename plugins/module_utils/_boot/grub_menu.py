@@ -27,12 +27,14 @@ class BootEntry:
     """The entry that boots next.
 
     ``title`` is its path through the submenus, joined by ``>``. ``words`` are the image's path and
-    the arguments as GRUB's ``linux`` command gets them. ``id`` is the same path made of IDs.
+    the arguments as GRUB's ``linux`` command gets them. ``id`` is the same path made of IDs. ``line``
+    is where it begins in the file that it stands in, 0 where it is made from another.
     """
 
     title: str
     words: tuple[str, ...]
     id: str = ""
+    line: int = 0
 
     @property
     def command_line(self) -> str:
@@ -118,7 +120,7 @@ def _boot(machine: Machine, path: list[Entry]) -> BootEntry:
 
 def _boot_entry(words: list[str], path: list[Entry]) -> BootEntry:
     title, identity = (">".join(names) for names in zip(*((e.title, e.id.replace(">", ">>")) for e in path)))
-    return BootEntry(title, tuple(words), identity)
+    return BootEntry(title, tuple(words), identity, path[-1].line)
 
 
 def _after_first(default: str) -> str:

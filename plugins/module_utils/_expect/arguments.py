@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._arguments import LAYOUT_ARGUMENT, carries, find_sequence, iterate, layout_id, split
+from .._arguments import LAYOUT_ARGUMENT, TRIAL_ARGUMENT, carries, find_sequence, iterate, layout_id, split
 from .._host.model import Host
 from .._layout import Layout
 from .._mechanisms import MECHANISMS, dmemfs
@@ -40,8 +40,13 @@ def booted(layout: Layout, host: Host) -> list[Expectation]:
 
 
 def next_boot(layout: Layout, host: Host) -> list[Expectation]:
-    """In the entry that boots next; nothing where the boot loader could not be read."""
-    if host.boot_arguments is None:
+    """In the entry that boots next; nothing where the boot loader could not be read.
+
+    Nor while the layout boots on trial: only when it was verified do its arguments go there.
+    """
+    words = split(host.cmdline)
+    trial = TRIAL_ARGUMENT in words and layout_id(words) == layout.id and host.committed != layout.id
+    if host.boot_arguments is None or trial:
         return []
     return _line("next boot", "next boot: ", "the entry that boots next", layout, host.boot_arguments)
 

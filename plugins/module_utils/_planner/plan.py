@@ -146,12 +146,6 @@ def read_plan(data: Mapping[str, Any]) -> Plan:
             reader.fail(f"{path}.size", "size-invalid", "a range to avoid needs a size")
         avoid.append(Range(start, start + size))
     policy = data.get("policy", {})
-    if policy.get("trial_boot"):
-        reader.fail(
-            "policy.trial_boot",
-            "trial-boot-unavailable",
-            "trial boots come with a later version of Carveout; leave it out or set it to false",
-        )
     if reader.problems:
         raise InvalidInput(reader.problems)
     return Plan(

@@ -64,6 +64,17 @@ def test_the_next_boot_counts_only_where_it_is_known(layout: Layout, carved: dic
     assert "next boot" not in {e.subject for e in found}
 
 
+def test_on_trial_the_next_boot_is_none_of_the_layouts_until_it_is_committed(
+    layout: Layout, carved: dict[str, Any]
+) -> None:
+    carved["boot_arguments"] = ["root=/dev/vda1", "ro", "quiet"]
+    assert messages(layout, carved) != []
+    carved["cmdline"] += " carveout.trial panic=30"
+    assert messages(layout, carved) == []
+    carved["committed"] = layout.id
+    assert any("the entry that boots next names no layout" in message for message in messages(layout, carved))
+
+
 def test_memory_added_from_elsewhere_is_no_fault(layout: Layout, carved: dict[str, Any]) -> None:
     carved["state"]["meminfo"]["MemTotal"] += 8 * GIB
     assert len(messages(layout, carved)) == 1

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from lab.errors import LabError
+from ansible_collections.carveout.memory.lab.errors import LabError
 from tests.kernel.packages import PackageError
 
 from . import guests

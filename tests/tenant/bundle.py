@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab import tools
+from ansible_collections.carveout.memory.lab import tools
 
 #: Where the files go on the host, and what starts QEMU there.
 FOLDER = "/opt/carveout-tenant"

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lab import paths
-from lab.progress import Progress
-from lab.vm import Vm, Wishes
+from ansible_collections.carveout.memory.lab import paths
+from ansible_collections.carveout.memory.lab.progress import Progress
+from ansible_collections.carveout.memory.lab.vm import Vm, Wishes
 
 ROOT = Path(__file__).resolve().parents[2]
 _BOOT_LIMIT = 600.0

@@ -58,7 +58,7 @@ kernel-test: setup ## 24 command lines, new ones for each change, on real kernel
 molecule: setup ## the scenario `default`, on the lab's virtual host
 	molecule test --scenario-name default
 
-tenant-test: setup ## virtual machines in every device and mount of the lab's host; about 10 minutes
+tenant-test: setup ## what tenants see: machines in every device, live changes, kexec, a power cut; about 30 minutes
 	@python -m tests.tenant
 
 bench: setup ## how fast one large host and 10,000 hosts are planned, in ratios; under 2 minutes on an idle machine

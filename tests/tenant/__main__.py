@@ -1,6 +1,6 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""``python -m tests.tenant``: what tenants see of a carved host, on the lab's virtual host. Needs some 10 minutes."""
+"""``python -m tests.tenant``: what tenants see of a carved host, on the lab's virtual host. Needs some 30 minutes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from collections.abc import Callable, Sequence
 from ansible_collections.carveout.memory.lab.errors import LabError
 from tests.kernel.packages import PackageError
 
-from . import guests
+from . import again, guests, live
 from .host import Host, TenantError, lab_plan, must
 
 _STEPS: dict[str, tuple[Callable[[Host], None], str]] = {
     "guests": (guests.run, "virtual machines in every device and mount, Linux in one"),
+    "live": (live.run, "devices grown, shrunk, renamed, added, removed; refusals; failing steps"),
+    "kexec": (again.kexec, "the same devices, with their contents, after kexec -s"),
+    "power-cut": (again.power_cut, "the same devices after the power was cut"),
 }
 
 

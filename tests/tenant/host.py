@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ansible_collections.carveout.memory.lab import paths
+from ansible_collections.carveout.memory.lab import paths, qmp
 from ansible_collections.carveout.memory.lab.progress import Progress
 from ansible_collections.carveout.memory.lab.vm import Vm, Wishes
 
@@ -88,6 +88,13 @@ class Host:
             )
         return words
 
+    def cut_power(self) -> None:
+        """As a plug that is pulled: the guest is not asked, and its memory is gone. Then on again."""
+        self.hang_up()
+        qmp.execute(self._vm.directory / "qmp.sock", "quit")
+        wait_for("the machine's end", 30, lambda: self._vm.pid() is None)
+        self.up()
+
     def run(self, *words: str, stdin: bytes = b"", limit: float = 300.0, check: bool = True) -> str:
         """A command's output; TenantError where it fails and ``check`` is true."""
         done = subprocess.run(
@@ -119,11 +126,45 @@ class Host:
             self.run("sh", "-c", f"setsid sh -c {shlex.quote('exec ' + command)} </dev/null & echo $!")
         )
 
+    def boot_id(self) -> str:
+        return self.run("cat", "/proc/sys/kernel/random/boot_id").strip()
+
+    def await_reboot(self, before: str) -> None:
+        """Wait for another boot than ``before``, and in it for all devices and mounts."""
+
+        def rebooted() -> bool:
+            try:
+                return self.boot_id() != before
+            except (TenantError, subprocess.TimeoutExpired):
+                self.hang_up()
+                return False
+
+        self.hang_up()
+        wait_for("the next boot", _BOOT_LIMIT, rebooted)
+        self.await_devices()
+
+    def await_devices(self) -> None:
+        def reached() -> bool:
+            return self.run("systemctl", "is-active", "carveout.target", check=False).strip() == "active"
+
+        wait_for("carveout.target", 120, reached)
+
     def snapshot(self) -> dict[str, Any]:
         """The host as Carveout measures it."""
         found = self.run("sh", "-c", "exec python3 -B /usr/lib/carveout/carveout-*.pyz host")
         snapshot: dict[str, Any] = json.loads(found)
         return snapshot
+
+    def devices(self) -> dict[str, dict[str, Any]]:
+        """By name all that has to be the same after a boot: ranges, align, node, driver, owner, mode."""
+        state = self.snapshot()["state"]
+        by_node = {
+            device["node_path"]: device for region in state["dax"]["regions"] for device in region["devices"]
+        }
+        wanted = ("extents", "size", "align", "target_node", "driver", "owner", "group", "mode")
+        return {
+            name: {key: by_node[node][key] for key in wanted} for name, node in sorted(state["links"].items())
+        }
 
     def carve(self, plan: Mapping[str, Any]) -> Job:
         """The main job with this plan."""
@@ -152,8 +193,13 @@ class Host:
 
 
 def lab_plan() -> dict[str, Any]:
-    """plans/lab.yml, a new copy each time."""
+    """plans/lab.yml and a pool of persistent memory, a new copy each time."""
     plan: dict[str, Any] = yaml.safe_load((ROOT / "plans" / "lab.yml").read_text(encoding="utf-8"))
+    plan["pools"]["store"] = {
+        "mechanism": "pmem",
+        "nodes": {1: "256MiB"},
+        "devices": [{"name": "pm-a", "size": "rest"}],
+    }
     return plan
 
 

@@ -17,7 +17,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._mounts import HUG
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range
 from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB
 from ansible_collections.carveout.memory.plugins.plugin_utils.tenant_text import tenants_text
-from tests.tenant import guest_memory, guests, payload
+from tests.tenant import again, guest_memory, guests, host, live, payload
 
 SEED, STEP, SIZE = 0x5EED1234, 4096, 32 * MIB
 BOARD = (
@@ -89,3 +89,19 @@ def test_the_options_are_taken_from_what_is_printed() -> None:
     assert (one.name, one.path, one.size) == ("vm-a", "/dev/carveout/vm-a", 2 * GIB)
     assert one.options[:2] == ("-m", "2048M") and one.options[-1] == "memory-backend=vm-a"
     assert (two.name, two.path, two.size) == ("/mnt/pages", "/mnt/pages", 64 * MIB)
+
+
+def test_kexec_is_called_as_documented() -> None:
+    lines = again.documented_lines()
+    assert lines.startswith("line=$(cat /proc/cmdline)\n") and lines.endswith("\nsystemctl kexec\n")
+    assert "kexec -s -l " in lines
+
+
+def test_a_changed_plan_keeps_what_it_does_not_name() -> None:
+    devices = {device["name"]: device for device in host.lab_plan()["pools"]["guests"]["devices"]}
+    made = live.plan(
+        {"name": "vm-e", "node": 1, "size": "1GiB"}, {"name": "vm-x", "size": "2MiB"}, without=("vm-d",)
+    )
+    changed = {device["name"]: device for device in made["pools"]["guests"]["devices"]}
+    assert sorted(changed) == ["vm-a", "vm-b", "vm-c", "vm-e", "vm-x"]
+    assert changed["vm-a"] == devices["vm-a"] and changed["vm-e"]["size"] == "1GiB" != devices["vm-e"]["size"]

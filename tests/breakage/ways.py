@@ -118,7 +118,7 @@ def _files(rig: Rig, device: Device) -> list[Way]:
             f"mv /run/carveout-link {link}",
             (
                 f"{subject} no link {link}",
-                f"{device.path}: raw readlink: the link {link} does not lead to a DAX device",
+                f"{device.path}: raw readlink: the link {link} does not lead to a device /dev/dax*",
             ),
         ),
         Way(

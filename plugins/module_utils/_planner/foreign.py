@@ -7,7 +7,7 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .._arguments import is_memory_argument, iterate, same_name
 from .._errors import NotPossible, Problem
@@ -72,29 +72,25 @@ def numa_problems(host: Host) -> list[Problem]:
 
 def hugepage_problems(host: Host) -> list[Problem]:
     """Arguments of others that would make other huge pages, or change how ours are made."""
-    return [
-        Problem(
-            "",
-            "foreign-hugepages",
-            f"{argument.text} ({_where(argument.text, host.foreign)}) is not Carveout's: beside it the kernel does not "
-            "make the huge pages that the plan asks for; remove it, and have the plan make those pages too",
-        )
-        for argument in iterate(host.foreign_tokens)
-        if any(same_name(argument.name, name) for name in hugetlb.CONFLICTING)
-    ]
+    why = (
+        "beside it the kernel does not make the huge pages that the plan asks for; remove it, and have the plan make "
+        "those pages too"
+    )
+    return _conflicts(host, hugetlb.CONFLICTING, "foreign-hugepages", why)
 
 
 def dmem_problems(host: Host) -> list[Problem]:
     """Arguments of others beside which ``dmem=`` gives other regions than it is predicted to."""
+    why = "the kernel has room for one dmem=, and takes cma= and hugetlb_cma= out of memory before it; remove it"
+    return _conflicts(host, dmemfs.CONFLICTING, "foreign-dmem", why)
+
+
+def _conflicts(host: Host, names: Iterable[str], code: str, why: str) -> list[Problem]:
+    """Arguments of others that have one of the names."""
     return [
-        Problem(
-            "",
-            "foreign-dmem",
-            f"{argument.text} ({_where(argument.text, host.foreign)}) is not Carveout's: the kernel has room for one "
-            "dmem=, and takes cma= and hugetlb_cma= out of memory before it; remove it",
-        )
+        Problem("", code, f"{argument.text} ({_where(argument.text, host.foreign)}) is not Carveout's: {why}")
         for argument in iterate(host.foreign_tokens)
-        if any(same_name(argument.name, name) for name in dmemfs.CONFLICTING)
+        if any(same_name(argument.name, name) for name in names)
     ]
 
 

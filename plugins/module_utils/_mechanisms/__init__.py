@@ -12,7 +12,8 @@ from typing import Protocol
 
 from .._errors import Problem
 from .._host.model import Host, MapEntry
-from .._layout import Reservation
+from .._layout import Device, Reservation
+from .._ranges import RangeSet
 from . import dax, dmemfs, pmem, reserved
 
 
@@ -30,6 +31,25 @@ class Mechanism(Protocol):
     def arguments(self, reservations: Sequence[Reservation]) -> list[str]: ...
 
     def host_arguments(self) -> list[str]: ...
+
+    def device_pages(
+        self, reservations: Sequence[Reservation], device: Device, boot: RangeSet, release: str, block: int
+    ) -> int:
+        """Bytes of struct pages that one of its devices costs the kernel, made as the layout says.
+
+        ``reservations`` are those of the mechanism, ``boot`` the sections that have struct pages already, ``block``
+        the bytes of a memory block.
+        """
+        ...
+
+    def pages_in_use(
+        self, reservations: Sequence[Reservation], devices: Sequence[Device], boot: RangeSet, release: str
+    ) -> int:
+        """Bytes of struct pages, and of what it has instead, once tenants have all of the reservations.
+
+        Beside the struct pages of ``boot``.
+        """
+        ...
 
 
 MECHANISMS: dict[str, Mechanism] = {

@@ -16,9 +16,12 @@ from collections.abc import Sequence
 
 from .._errors import Problem
 from .._host.model import RAM, SOFT_RESERVED, Host, MapEntry
-from .._layout import Reservation
+from .._layout import SYSTEM_RAM, Device, Reservation
 from .._model.releases import DIFFERENCES, has
-from .._units import MIB, kernel_size
+from .._model.sections import dax_struct_pages
+from .._model.struct_pages import devices_cost
+from .._ranges import RangeSet, whole_blocks
+from .._units import MIB, PAGE, STRUCT_PAGE, kernel_size
 
 NAME = "dax"
 MIN_ALIGN = 2 * MIB
@@ -80,3 +83,19 @@ def arguments(reservations: Sequence[Reservation]) -> list[str]:
 def host_arguments() -> list[str]:
     """What the mechanism needs once on the line."""
     return ["dax_hmem.region_idle=1"]
+
+
+def device_pages(
+    reservations: Sequence[Reservation], device: Device, boot: RangeSet, release: str, block: int
+) -> int:
+    """What the kernel gets back has all its struct pages, in whole memory blocks (drivers/dax/kmem.c)."""
+    if device.use == SYSTEM_RAM:
+        return sum(part.size for part in whole_blocks(device.extents, block)) // PAGE * STRUCT_PAGE
+    return dax_struct_pages(device.extents, device.align, boot, has(release, "dax-deduplicated"))
+
+
+def pages_in_use(
+    reservations: Sequence[Reservation], devices: Sequence[Device], boot: RangeSet, release: str
+) -> int:
+    """As if each reservation were one device: what of it has none yet gets one some day."""
+    return devices_cost((((r.range,), r.align) for r in reservations), boot, release).struct_pages

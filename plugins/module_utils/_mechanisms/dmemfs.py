@@ -16,8 +16,10 @@ from collections.abc import Mapping, Sequence
 
 from .._errors import Problem
 from .._host.model import RAM, Host, MapEntry
-from .._layout import Reservation
+from .._layout import Device, Reservation
 from .._model.releases import has
+from .._model.struct_pages import dmemfs_cost
+from .._ranges import RangeSet
 from .._units import PAGE, SECTION
 
 NAME = "dmemfs"
@@ -57,6 +59,23 @@ def arguments(reservations: Sequence[Reservation]) -> list[str]:
 
 def host_arguments() -> list[str]:
     return []
+
+
+def device_pages(
+    reservations: Sequence[Reservation], device: Device, boot: RangeSet, release: str, block: int
+) -> int:
+    """Its files are no devices."""
+    return 0
+
+
+def pages_in_use(
+    reservations: Sequence[Reservation], devices: Sequence[Device], boot: RangeSet, release: str
+) -> int:
+    """Bitmaps in their stead."""
+    return sum(
+        dmemfs_cost([r.range for r in reservations if r.align == size], size, release).bitmaps
+        for size in sorted({r.align for r in reservations})
+    )
 
 
 def huge_pages_in_the_way(host: Host, page_size: int) -> bool:

@@ -10,12 +10,13 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .._errors import Problem
 from .._host.model import Host
 from .._layout import HugePages
 from .._model.releases import DIFFERENCES, has
+from .._model.struct_pages import hugetlb_cost
 from .._units import kernel_size
 
 NAME = "hugetlb"
@@ -78,3 +79,11 @@ def is_uneven(pages: Sequence[HugePages], host: Host) -> bool:
         set(by_node) != set(host.nodes) or len(set(by_node.values())) > 1
         for by_node in amounts(pages).values()
     )
+
+
+def optimised_pages(pages: Iterable[HugePages], release: str) -> int:
+    """Bytes of struct pages that :data:`OPTIMISE` adds for these pages: negative, it gives them back."""
+    counts: dict[int, int] = {}
+    for each in pages:
+        counts[each.page_size] = counts.get(each.page_size, 0) + each.count
+    return hugetlb_cost(counts, release, optimised=True).struct_pages

@@ -72,18 +72,23 @@ def home_of(reservations: Sequence[Reservation], device: Device) -> Reservation:
     return next(r for r in reservations if r.pool == device.pool and r.range.contains(device.extents[0]))
 
 
-def struct_pages(
+def device_pages(
+    reservations: Sequence[Reservation], device: Device, boot: RangeSet, release: str, block: int
+) -> int:
+    """A namespace's info block is mapped too, and a block device is mapped page by page (drivers/nvdimm/pmem.c,
+    pmem_attach_disk). On the device they cost the kernel nothing.
+    """
+    if device.map != "mem":
+        return 0
+    whole = home_of(reservations, device).range
+    align = device.align if device.namespace == DEVDAX else PAGE
+    return dax_struct_pages((whole,), align, boot, has(release, "dax-deduplicated"))
+
+
+def pages_in_use(
     reservations: Sequence[Reservation], devices: Sequence[Device], boot: RangeSet, release: str
 ) -> int:
-    """Bytes of struct pages that those of the devices that are namespaces of these reservations cost the kernel.
-
-    A namespace's info block is mapped too, and a block device is mapped page by page (drivers/nvdimm/pmem.c,
-    pmem_attach_disk). ``boot`` are the sections that have struct pages already.
-    """
-    total = 0
-    for device in devices:
-        if device.map == "mem" and any(r.pool == device.pool for r in reservations):
-            whole = home_of(reservations, device).range
-            align = device.align if device.namespace == DEVDAX else PAGE
-            total += dax_struct_pages((whole,), align, boot, has(release, "dax-deduplicated"))
-    return total
+    """Those of the namespaces that are there: a reservation is one namespace."""
+    pools = {r.pool for r in reservations}
+    mine = (device for device in devices if device.pool in pools)
+    return sum(device_pages(reservations, device, boot, release, 0) for device in mine)

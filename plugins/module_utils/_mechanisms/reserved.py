@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from .._errors import Problem
 from .._host.model import RAM, RESERVED, Host, MapEntry
-from .._layout import Reservation
+from .._layout import Device, Reservation
+from .._ranges import RangeSet
 from .._units import PAGE, kernel_size
 
 NAME = "reserved"
@@ -36,3 +37,17 @@ def arguments(reservations: Sequence[Reservation]) -> list[str]:
 
 def host_arguments() -> list[str]:
     return []
+
+
+def device_pages(
+    reservations: Sequence[Reservation], device: Device, boot: RangeSet, release: str, block: int
+) -> int:
+    """No device comes of it."""
+    return 0
+
+
+def pages_in_use(
+    reservations: Sequence[Reservation], devices: Sequence[Device], boot: RangeSet, release: str
+) -> int:
+    """Nobody maps it."""
+    return 0

@@ -15,21 +15,18 @@ from typing import Any
 from .._arguments import iterate
 from .._errors import NotPossible, Problem
 from .._host.model import Host, MapEntry
-from .._layout import SYSTEM_RAM, Device, HugePages, Layout, LayoutWarning, Memory, Reservation
-from .._mechanisms import MECHANISMS, dax, dmemfs, hugetlb, pmem
+from .._layout import Device, HugePages, Layout, LayoutWarning, Reservation
+from .._mechanisms import MECHANISMS, dax, dmemfs, hugetlb
 from .._model.e820 import apply_arguments
 from .._model.kaslr import GUARD, placement
 from .._model.releases import has
 from .._model.sections import (
-    boot_struct_pages,
-    boot_struct_pages_by_node,
-    dax_struct_pages,
     ram_of,
     sections_with_pages,
 )
-from .._model.struct_pages import hugetlb_cost
 from .._ranges import RangeSet
 from .._units import approximate_size, format_size
+from .accounts import accounts
 from .auto import choose
 from .dmemfs import carve, host_wide, pool_problems, the_pool, wanted_mount, without_regions
 from .existing import all_adopted, place_existing, warn_existing
@@ -42,7 +39,7 @@ from .nodes import NodePlan, memory_block, node_plans
 from .plan import AUTO, Plan
 from .regions import check_regions, settle_hmat, unusable_starts
 from .sticky import still_satisfies
-from .system_ram import check_system_ram, struct_pages_of
+from .system_ram import check_system_ram
 
 
 def make_layout(plan: Plan, host: Host, previous: Layout | None = None, replan: bool = False) -> Layout:
@@ -182,7 +179,7 @@ def _finish(
     managed = without_regions(after, reservations)
     optimised = pages and check_pages(plan, host, pages, [*foreign, *arguments], managed)
     check_namespaces(host, devices)
-    total, by_node = _accounts(host, before, managed, reservations, devices, pages if optimised else ())
+    total, by_node = accounts(host, before, managed, reservations, devices, pages if optimised else ())
     warnings += warn_namespaces(reservations, devices)
     warnings += check_system_ram(host, devices)
     huge = sum(each.size for each in pages)
@@ -280,54 +277,3 @@ def _check_prediction(after: Sequence[MapEntry], reservations: Sequence[Reservat
                 "prediction-differs",
                 f"the kernel is predicted not to reserve {reservation.range}",
             )
-
-
-def _accounts(
-    host: Host,
-    before: Sequence[MapEntry],
-    after: Sequence[MapEntry],
-    reservations: Sequence[Reservation],
-    devices: Sequence[Device],
-    optimised: Sequence[HugePages],
-) -> tuple[Memory, dict[int, Memory]]:
-    """``optimised`` are the huge pages whose struct pages are given back."""
-    ram_before, ram_after = ram_of(before), ram_of(after)
-    boot_after = sections_with_pages(ram_after)
-    deduplicated = has(host.kernel, "dax-deduplicated")
-    pages_before = boot_struct_pages_by_node(ram_before, host.node_ranges)
-    pages_after = boot_struct_pages_by_node(ram_after, host.node_ranges)
-    mapped = 0
-    for device in devices:
-        if device.use == SYSTEM_RAM:
-            cost = struct_pages_of(host, device)
-        elif device.namespace:
-            cost = pmem.struct_pages(reservations, [device], boot_after, host.kernel)
-        else:
-            cost = dax_struct_pages(device.extents, device.align, boot_after, deduplicated)
-        pages_after[device.node] = pages_after.get(device.node, 0) + cost
-        mapped += cost
-    for node in sorted({each.node for each in optimised}):
-        counts = {each.page_size: 0 for each in optimised}
-        for each in optimised:
-            counts[each.page_size] += each.count if each.node == node else 0
-        cost = hugetlb_cost(counts, host.kernel, optimised=True).struct_pages
-        pages_after[node] = pages_after.get(node, 0) + cost
-        mapped += cost
-    by_node = {}
-    for node in sorted({*host.nodes, *(device.node for device in devices)}):
-        span = host.node_span(node)
-        by_node[node] = Memory(
-            host.node_usable(node).size,
-            ram_before.intersect(span).size,
-            ram_after.intersect(span).size,
-            pages_before.get(node, 0),
-            pages_after.get(node, 0),
-        )
-    total = Memory(
-        host.usable.size,
-        ram_before.size,
-        ram_after.size,
-        boot_struct_pages(ram_before),
-        boot_struct_pages(ram_after) + mapped,
-    )
-    return total, by_node

@@ -1,9 +1,9 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Devices whose memory goes back to the kernel while it runs: what that takes, loses and costs.
+"""Devices whose memory goes back to the kernel while it runs: what that takes and loses.
 
 The driver kmem adds whole memory blocks (drivers/dax/kmem.c, dax_kmem_range); of a device's extents the ends that
-are not whole blocks are nobody's. What it adds has all its struct pages: nothing of them is deduplicated.
+are not whole blocks are nobody's.
 
 This module util is PRIVATE to the collection.
 """
@@ -16,7 +16,7 @@ from .._errors import NotPossible, Problem
 from .._host.model import Host
 from .._layout import SYSTEM_RAM, Device, LayoutWarning
 from .._ranges import whole_blocks
-from .._units import PAGE, STRUCT_PAGE, format_size
+from .._units import format_size
 from .nodes import memory_block
 
 _CONFIG = "CONFIG_DEV_DAX_KMEM"
@@ -57,8 +57,3 @@ def check_system_ram(host: Host, devices: Sequence[Device]) -> list[LayoutWarnin
     if problems:
         raise NotPossible(problems)
     return warnings
-
-
-def struct_pages_of(host: Host, device: Device) -> int:
-    """Bytes of struct pages for the memory that the kernel gets back of a device."""
-    return sum(part.size for part in whole_blocks(device.extents, memory_block(host))) // PAGE * STRUCT_PAGE

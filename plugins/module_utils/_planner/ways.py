@@ -1,6 +1,6 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The mechanisms side by side: how each spells a pool, what it costs once tenants have the memory, what it lacks.
+"""The mechanisms side by side: how each spells a pool, what it lacks, and what a host costs once tenants have all.
 
 ``auto`` and the comparison go by this one list; a mechanism joins both by standing in it.
 
@@ -9,16 +9,14 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._host.model import Host, MapEntry
-from .._layout import Layout, Reservation
-from .._mechanisms import dax, dmemfs, hugetlb, pmem, reserved
+from .._layout import Layout
+from .._mechanisms import MECHANISMS, dax, dmemfs, hugetlb, pmem, reserved
 from .._model.sections import boot_struct_pages, ram_of, sections_with_pages
-from .._model.struct_pages import NOTHING, Cost, devices_cost, dmemfs_cost, hugetlb_cost
-from .._ranges import RangeSet
 
 #: Keys under which mechanisms know the page size that tenants map with.
 _PAGE_KEYS = ("align", "page_size")
@@ -26,25 +24,6 @@ _PAGE_KEYS = ("align", "page_size")
 _MOUNTS, _MOUNT = "mounts", "mount"
 #: Keys that permit something to one mechanism and ask nothing of the others.
 _PERMITS = ("optimize_vmemmap",)
-#: Struct pages for reservations that tenants have all of, beside the sections that have them at boot; the release.
-_CostOf = Callable[[Sequence[Reservation], RangeSet, str], Cost]
-
-
-def _no_cost(reservations: Sequence[Reservation], boot: RangeSet, release: str) -> Cost:
-    return NOTHING
-
-
-def _dax_cost(reservations: Sequence[Reservation], boot: RangeSet, release: str) -> Cost:
-    return devices_cost((((r.range,), r.align) for r in reservations), boot, release)
-
-
-def _dmemfs_cost(reservations: Sequence[Reservation], boot: RangeSet, release: str) -> Cost:
-    sizes = {r.align for r in reservations}
-    costs = [
-        dmemfs_cost([r.range for r in reservations if r.align == size], size, release)
-        for size in sorted(sizes)
-    ]
-    return Cost(bitmaps=sum(cost.bitmaps for cost in costs))
 
 
 @dataclass(frozen=True)
@@ -68,7 +47,6 @@ class Way:
     whole: bool = False
     permits: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    cost: _CostOf = _no_cost
     lost: tuple[str, ...] = ()
     never: str = ""
 
@@ -88,7 +66,6 @@ WAYS = (
         dax.NAME,
         door="devices",
         blocks=True,
-        cost=_dax_cost,
         lost=("in steps of 2MiB at least; no swap and no migration",),
     ),
     Way(
@@ -113,7 +90,6 @@ WAYS = (
         page_key="page_size",
         by_node=False,
         door=_MOUNT,
-        cost=_dmemfs_cost,
         lost=(
             "no stock kernel has it; one pool a host, whole sections of 128MiB, the same of every node or one range",
             "no swap, no migration; how much is free is not seen by df, and who takes too much gets SIGBUS",
@@ -202,16 +178,10 @@ def struct_pages_in_use(host: Host, layout: Layout, without: str = "") -> int:
     ram = ram.subtract(r.range for r in reservations)
     boot = sections_with_pages(ram)
     total = boot_struct_pages(ram)
-    total += pmem.struct_pages(reservations, layout.devices, boot, host.kernel)
-    # the ways of namespaces cost nothing here: it is a matter of each of them
     for mechanism in sorted({r.mechanism for r in reservations}):
         mine = [r for r in reservations if r.mechanism == mechanism]
-        cost = next(way for way in WAYS if way.mechanism == mechanism).cost(mine, boot, host.kernel)
-        total += cost.struct_pages + cost.bitmaps
+        total += MECHANISMS[mechanism].pages_in_use(mine, layout.devices, boot, host.kernel)
     if hugetlb.OPTIMISE in layout.arguments:
-        counts: dict[int, int] = {}
-        for pages in layout.hugepages:
-            if pages.pool != without:
-                counts[pages.page_size] = counts.get(pages.page_size, 0) + pages.count
-        total += hugetlb_cost(counts, host.kernel, optimised=True).struct_pages
+        pages = (each for each in layout.hugepages if each.pool != without)
+        total += hugetlb.optimised_pages(pages, host.kernel)
     return total

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +41,7 @@ from ._host_files import (
 from ._kdump import KDUMPS, configured, with_block, without_block
 from ._layout import LAYOUT_ID, Layout
 from ._system import System
+from ._system_tools import permissions, systemctl
 from ._tenant_units import UNIT_DIRECTORY, drop_ins, is_drop_in
 
 #: Layouts kept beside the booted, the committed and the new one: enough to go back to.
@@ -179,8 +179,7 @@ def _kdump_as_found(system: System) -> list[Change]:
 
 def _kept_mode(system: System, path: str, before: str, after: str) -> Change:
     """A change of somebody else's file: its permissions stay."""
-    found = system.stat(path)
-    return Change(path, before, after, stat.S_IMODE(found.mode) if found else 0o644)
+    return Change(path, before, after, permissions(system, path, 0o644))
 
 
 def _reload_crash_kernel(system: System, changes: Sequence[Change]) -> None:
@@ -246,9 +245,9 @@ def apply_present(system: System, plan: Plan) -> None:
     _remove_places(system, plan.changes)
     _reload_crash_kernel(system, plan.changes)
     if any(change.path.startswith(UNIT_DIRECTORY) for change in plan.changes):
-        _systemctl(system, "daemon-reload")
+        systemctl(system, "daemon-reload")
     if plan.enable:
-        _systemctl(system, "enable", TARGET)
+        systemctl(system, "enable", TARGET)
 
 
 def apply_absent(system: System, plan: Plan) -> None:
@@ -256,9 +255,9 @@ def apply_absent(system: System, plan: Plan) -> None:
     _unmount(system, plan.unmount)
     units = [change.path for change in plan.changes if change.path.startswith(UNIT_DIRECTORY)]
     if plan.enable:
-        _systemctl(system, "disable", TARGET)
+        systemctl(system, "disable", TARGET)
     if any(path in unit_texts() for path in units):
-        _systemctl(system, "stop", TARGET, SERVICE)
+        systemctl(system, "stop", TARGET, SERVICE)
     for change in plan.changes:
         _apply(system, change)
     _remove_places(system, plan.changes)
@@ -271,7 +270,7 @@ def apply_absent(system: System, plan: Plan) -> None:
         if system.stat(directory) is not None:
             system.run(["rmdir", "--ignore-fail-on-non-empty", directory])
     if units:
-        _systemctl(system, "daemon-reload")
+        systemctl(system, "daemon-reload")
 
 
 def _outdated(
@@ -315,13 +314,6 @@ def _apply(system: System, change: Change) -> None:
             system.run(["rmdir", "--ignore-fail-on-non-empty", directory])
     else:
         system.write(change.path, change.after, change.mode)
-
-
-def _systemctl(system: System, *arguments: str) -> None:
-    done = system.run(["systemctl", *arguments])
-    if done.status != 0:
-        message = f"'systemctl {' '.join(arguments)}' failed: {done.stderr.strip() or done.status}"
-        raise NotPossible.of("", "systemd", message)
 
 
 def shown_text(change: Change, text: str | None) -> str:

@@ -130,13 +130,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import TRIAL_ARGUMENT
 from ansible_collections.carveout.memory.plugins.module_utils._boot.change import FileEdit
 from ansible_collections.carveout.memory.plugins.module_utils._boot.trial import (
-    UNIT,
     begin,
     end,
     leftovers,
     plan_trial,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_log import last_words
+from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_switch import UNIT
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._lock import BOOT, exclusive
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem, System

@@ -17,8 +17,12 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_menu import next_entry
-from ansible_collections.carveout.memory.plugins.module_utils._boot.trial import ENTRIES, HEADER, UNIT
-from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_text import unit_text
+from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_grub import ENTRIES
+from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_switch import (
+    HEADER,
+    UNIT,
+    unit_text,
+)
 from ansible_collections.carveout.memory.plugins.module_utils._system import Completed, RealSystem
 from ansible_collections.carveout.memory.plugins.modules import kernel_cmdline, trial_boot
 

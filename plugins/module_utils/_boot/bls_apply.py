@@ -12,6 +12,7 @@ from typing import Protocol
 
 from .._errors import CarveoutError, NotPossible
 from .._system import System
+from .._system_tools import permissions
 from .bls_places import Place
 from .change import Change, FileEdit, check_arguments, default_entry, plan_change
 from .state import LoaderState
@@ -97,8 +98,7 @@ def _texts(
 
 
 def _edit(system: System, path: str, after: str) -> FileEdit:
-    stat = system.stat(path)
-    return FileEdit(path, system.read(path), after, stat.mode & 0o7777 if stat else 0o644)
+    return FileEdit(path, system.read(path), after, permissions(system, path, 0o644))
 
 
 def _restore(system: System, change: Change) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from .._errors import CarveoutError
 from .._system import System
+from .._system_tools import permissions
 from . import grub_files
 from .change import Change, FileEdit, check_arguments, default_entry, plan_change
 from .grub import MENU, read_loader
@@ -113,8 +114,7 @@ class _Kept(NamedTuple):
 
 
 def _keep(system: System, change: Change) -> _Kept:
-    stat = system.stat(MENU)
-    return _Kept(change.state.drop_in_text, system.read(MENU), stat.mode & 0o7777 if stat else 0o600)
+    return _Kept(change.state.drop_in_text, system.read(MENU), permissions(system, MENU, 0o600))
 
 
 def _restore(system: System, kept: _Kept) -> str:

@@ -1,8 +1,8 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The texts of a trial boot: a menu entry of our own, and the unit that ends a trial which nobody commits.
+"""The menu entry of a trial boot through GRUB's generated menu.
 
-The entry stands in GRUB's own place for entries of the host, custom.cfg, which the menu reads at each boot: the
+It stands in GRUB's own place for entries of the host, custom.cfg, which the menu reads at each boot: the
 generated menu, and the default in it, stay byte for byte as they are.
 
 This module util is PRIVATE to the collection.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .._arguments import TRIAL_ARGUMENT
 from .._errors import CarveoutError
 from .grub_encode import grub_word
 from .grub_machine import LINUX_COMMANDS
@@ -128,35 +127,3 @@ def argument_words(arguments: Sequence[str]) -> list[str]:
 def arguments_of(words: Sequence[str]) -> list[str]:
     """What the kernel is handed for each word."""
     return [loader_text([word]) for word in words]
-
-
-def unit_text(header: str, seconds: int) -> str:
-    """The unit that reboots a host whose trial was not ended within so many seconds.
-
-    Systemd itself does it, so that it also works where nothing new can be started any more: RuntimeMaxSec= makes the
-    unit fail, and so does whatever kills it; being stopped does not.
-    """
-    return f"""\
-{header}
-[Unit]
-Description=Reboot with the old arguments unless the Carveout trial is ended in time
-ConditionKernelCommandLine={TRIAL_ARGUMENT}
-DefaultDependencies=no
-Conflicts=shutdown.target
-Before=shutdown.target
-IgnoreOnIsolate=yes
-FailureAction=reboot-force
-
-[Service]
-ExecStart=/bin/sleep infinity
-RuntimeMaxSec={seconds}
-OOMScoreAdjust=-1000
-NoNewPrivileges=yes
-RestrictAddressFamilies=none
-RestrictNamespaces=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-
-[Install]
-WantedBy=sysinit.target
-"""

@@ -14,14 +14,14 @@ from ansible_collections.carveout.memory.plugins.module_utils._boot.grub import 
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_menu import BootEntry, next_entry
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grubenv import variables_of
 from ansible_collections.carveout.memory.plugins.module_utils._boot.trial import (
-    ENTRIES,
-    UNIT,
     begin,
     end,
     leftovers,
     plan_trial,
 )
+from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_grub import ENTRIES
 from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_log import last_words
+from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_switch import UNIT
 from ansible_collections.carveout.memory.plugins.module_utils._boot.trial_text import (
     TRIAL_ID,
     entry_block,

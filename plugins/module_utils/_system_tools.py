@@ -1,0 +1,27 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What several rooms do in the same way through a :class:`System`.
+
+This module util is PRIVATE to the collection.
+"""
+
+from __future__ import annotations
+
+import stat
+
+from ._errors import CarveoutError
+from ._system import System
+
+
+def systemctl(system: System, *arguments: str) -> None:
+    """Run systemctl. Raises :class:`CarveoutError` with its words where it fails."""
+    done = system.run(["systemctl", *arguments])
+    if done.status != 0:
+        message = f"'systemctl {' '.join(arguments)}' failed: {done.stderr.strip() or done.status}"
+        raise CarveoutError.of("", "systemd", message)
+
+
+def permissions(system: System, path: str, default: int) -> int:
+    """The permissions of a file that is to be replaced, ``default`` where there is none."""
+    found = system.stat(path)
+    return stat.S_IMODE(found.mode) if found else default

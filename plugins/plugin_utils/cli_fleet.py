@@ -1,6 +1,6 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Many hosts in one run: what they share between ``carveout plan`` and ``carveout check``."""
+"""Many hosts in one run: what they share between ``carveout plan``, ``check`` and ``diff``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import (
     Problem,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
+from ansible_collections.carveout.memory.plugins.module_utils._units import MIB, parse_size
 
 from .cli_files import internal_problem
+from .layout_change import Change
 from .parallel import in_order, processors
 from .progress import with_progress
 
@@ -28,7 +30,7 @@ class HostResult(NamedTuple):
     """What became of one host.
 
     ``status`` is its exit code, ``id`` its layout's, None where there is none. ``file`` says what was done
-    for it: ``new``, ``changed``, ``same``; empty where no file was wanted.
+    for it: ``new``, ``changed``, ``same``; empty where no file was wanted. ``change``: where it was asked for.
     """
 
     host: str
@@ -36,10 +38,14 @@ class HostResult(NamedTuple):
     id: str | None
     errors: tuple[Problem, ...] = ()
     file: str = ""
+    change: Change | None = None
 
     def to_json(self) -> dict[str, Any]:
         errors = [problem.to_json() for problem in self.errors]
-        return {"host": printable(self.host), "status": self.status, "id": self.id, "errors": errors}
+        change = {} if self.change is None else {"change": self.change.to_json()}
+        return {
+            "host": printable(self.host), "status": self.status, "id": self.id, "errors": errors, **change
+        }  # fmt: skip
 
 
 def attempt(host: str, compute: Callable[[], HostResult]) -> HostResult:
@@ -111,3 +117,14 @@ def _jobs(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1024")
     return int(text)
+
+
+def guest_size(text: str) -> int:
+    """Of an argument, bytes."""
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if size < MIB:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than 1MiB")
+    return size

@@ -18,11 +18,11 @@ from ansible_collections.carveout.memory.plugins.module_utils._layout import Lay
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.compare import compare
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
-from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB, parse_size
+from ansible_collections.carveout.memory.plugins.module_utils._units import GIB
 
 from .cli_directory import PlanHost, plan_directory
 from .cli_files import committed_layout, read_host_file, read_layout_file, read_plan_file
-from .cli_fleet import add_jobs
+from .cli_fleet import add_jobs, guest_size
 from .compare_text import comparison_text
 from .picture_svg import layout_svg
 from .picture_text import layout_text
@@ -55,23 +55,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--guest",
-        type=_guest,
+        type=guest_size,
         metavar="SIZE",
         help="with --compare: count guests of this size (default 4GiB)",
     )
     add_jobs(parser)
     parser.add_argument("--format", choices=("text", "json", "svg", "tenants"), default="text")
     parser.set_defaults(wrong=parser.error)
-
-
-def _guest(text: str) -> int:
-    try:
-        size = parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if size < MIB:
-        raise argparse.ArgumentTypeError(f"{text!r} is less than 1MiB")
-    return size
 
 
 def run(args: argparse.Namespace) -> int:

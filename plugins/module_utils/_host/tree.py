@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from .._arguments import COMMAND_LINE_SIZE
 from .._boot.loader import read_loader
+from .._boot.state import LoaderState
 from .._dax.current import CURRENT
 from .._dax.state import read_state
 from .._errors import NotPossible
@@ -41,11 +42,18 @@ _ARCHITECTURE = re.compile(r"[A-Za-z0-9_]{1,32}")
 
 
 def read_host(
-    system: System, *, augeas: Any = None, machine: str = "", root: bool = True, kernel: str = ""
+    system: System,
+    *,
+    augeas: Any = None,
+    machine: str = "",
+    root: bool = True,
+    kernel: str = "",
+    loader: LoaderState | None = None,
 ) -> Host:
     """Read a host.
 
-    ``augeas`` is what :func:`read_loader` takes. ``machine`` is ``uname -m`` of the running host; for
+    ``augeas`` is what :func:`read_loader` takes, ``loader`` what that gave where it was asked already. ``machine`` is
+    ``uname -m`` of the running host; for
     a captured tree it is empty, and the tree says it (/proc/sys/kernel/arch, 6.1 and later) or x86_64 is
     taken. ``root`` says whether the reader is root. ``kernel`` is the release that is to boot next, where that is not
     what the boot loader says yet.
@@ -59,7 +67,7 @@ def read_host(
     firmware_map = _firmware_map(reader, architecture)
     affinity = _affinity(reader, firmware_map)
     running = _running_release(reader)
-    loader = read_loader(system, augeas)
+    loader = loader or read_loader(system, augeas)
     default = kernel or (loader.kernel if _RELEASE.fullmatch(loader.kernel) else "")
     layouts = read_layouts(reader)
     cmdline = (reader.text("/proc/cmdline", 2 * COMMAND_LINE_SIZE) or "").rstrip("\n")

@@ -16,7 +16,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.model import
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import program_path
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 
-from .raw import Raw, parse_raw, raw_command
+from .raw import Raw, parse_raw, raw_texts_command
 
 
 class Unusable(Exception):
@@ -48,8 +48,7 @@ def collect(host: Any, folder: str | None) -> Evidence:
     name = "localhost" if local else host.backend.get_hostname()
     snapshot = _snapshot(host, name)
     layout = _given(folder, name) if folder else _committed(snapshot, name)
-    mounts = [(mount.path, mount.page_size) for mount in layout.mounts if mount.kind == "dmemfs"]
-    raw = _run(host, name, raw_command([device.name for device in layout.devices], mounts))
+    raw = _run(host, name, raw_texts_command(layout))
     try:
         return Evidence(name, layout, snapshot, parse_raw(raw))
     except ValueError as error:

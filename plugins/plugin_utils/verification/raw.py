@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+
 _PROC = ("/proc/cmdline", "/proc/iomem", "/proc/meminfo")
 _NOTED = "/run/carveout/layout"
 _DEVICES = "==> device files <=="
@@ -65,6 +67,12 @@ class Raw(NamedTuple):
     noted: str = ""
     hugetlb: int = 0
     touched: Mapping[str, str] = MappingProxyType({})
+
+
+def raw_texts_command(layout: Layout) -> str:
+    """The command that shows what the raw checks want to see of a host with this layout."""
+    mounts = [(mount.path, mount.page_size) for mount in layout.mounts if mount.kind == "dmemfs"]
+    return raw_command([device.name for device in layout.devices], mounts)
 
 
 def raw_command(names: Sequence[str], mounts: Sequence[tuple[str, int]] = ()) -> str:

@@ -166,3 +166,14 @@ def check_device_files(layout: Layout, raw: Raw) -> list[str]:
                     f"{device.path}: raw stat: {link} has the {what} {shown}, the plan says {planned}"
                 )
     return wrong
+
+
+#: All of them: those of what a layout does not have find nothing.
+RAW_CHECKS = (
+    check_command_line,
+    check_memory_map,
+    check_total,
+    check_huge_pages,
+    check_touched,
+    check_device_files,
+)

@@ -1,0 +1,175 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Hosts that are directories: carved, committed, and asked by the programs that ask real ones (``bench/enter.sh``).
+
+Their memory map, kernel files, boot loader and what Carveout keeps on a host are theirs; the programs are this
+machine's. Nothing about them needs a boot, so they show what a run asks, not what a kernel does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.carveout.memory.plugins.action.host_files import program
+from ansible_collections.carveout.memory.plugins.module_utils._boot import grub_apply
+from ansible_collections.carveout.memory.plugins.module_utils._boot.loader import read_loader
+from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import open_augeas
+from ansible_collections.carveout.memory.plugins.module_utils._host.tree import read_host
+from ansible_collections.carveout.memory.plugins.module_utils._host_changes import apply_present, plan_present
+from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
+from ansible_collections.carveout.memory.plugins.module_utils._system import Completed, RealSystem
+from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB
+from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ENTER = CHECKOUT / "bench/enter.sh"
+KERNEL = "6.12.1-test"
+PLAN: dict[str, Any] = {
+    "version": 1,
+    "kernel": {"memory": "25%"},
+    "pools": {"guests": {"mechanism": "reserved", "nodes": {"0": "rest", "1": "rest"}}},
+}
+#: GiB of each of the two nodes, by class of hosts.
+SHAPES = ((16, 16), (32, 16), (24, 48), (64, 64))
+
+_UPDATE_GRUB = CHECKOUT / "tests/unit/test_boot_data/update-grub"
+_DEFAULTS = 'GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX="console=ttyS0"\n'
+#: There is no systemd to ask: of what Carveout asks it, all is well.
+_SYSTEMCTL = "#!/bin/sh\nexit 0\n"
+_WORDS = {1: "System RAM", 2: "Reserved"}
+
+
+class _Tree(RealSystem):
+    """The directory as a host whose update-grub is a script."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self._tree = root
+
+    def run(self, argv: Sequence[str]) -> Completed:
+        if argv[0].endswith("update-grub"):
+            return super().run(["sh", str(_UPDATE_GRUB), str(self._tree)])
+        if list(argv[:2]) == ["systemctl", "enable"]:
+            wants = self._tree / "etc/systemd/system/multi-user.target.wants"
+            wants.mkdir(parents=True, exist_ok=True)
+            (wants / argv[2]).symlink_to(f"/etc/systemd/system/{argv[2]}")
+        return Completed(0, "", "")
+
+
+def can_enter(host: Path) -> str:
+    """Empty, or why this machine cannot fake a host: it takes mount namespaces and overlayfs."""
+    done = subprocess.run([ENTER, host, "true"], capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else ""
+
+
+def make_fleet(folder: Path, count: int) -> list[Path]:
+    """``count`` hosts below the folder, of the classes in turn."""
+    hosts = [folder / f"h{number:04}" for number in range(count)]
+    for number, host in enumerate(hosts):
+        if number < len(SHAPES):
+            make_host(host, SHAPES[number])
+        else:
+            shutil.copytree(hosts[number % len(SHAPES)], host, symlinks=True)
+        (host / "proc/random/boot_id").write_text(f"00000000-0000-4000-8000-{number:012}\n")
+    return hosts
+
+
+def make_host(host: Path, shape: tuple[int, int]) -> None:
+    """One host that is as its committed layout says."""
+    tree = host / "tree"
+    _write_machine(tree, shape)
+    system, augeas = _Tree(tree), open_augeas()
+    layout = make_layout(validated_plan(PLAN), read_host(system, augeas=augeas))
+    state = read_loader(system, augeas)
+    after = grub_apply.apply(system, augeas, grub_apply.plan(state, augeas, layout.kernel_arguments))
+    content = program()
+    digest = hashlib.sha256(content).hexdigest()
+    text = content.decode("utf-8", "surrogateescape")
+    apply_present(system, plan_present(system, digest, lambda: text, layout, layout.id, None))
+    _put(tree, "proc/cmdline", after.command_line + "\n")
+    _write_booted(tree, layout)
+    _as_entered(host, tree)
+
+
+def _put(tree: Path, path: str, content: str | bytes) -> None:
+    target = tree / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def _write_machine(tree: Path, shape: tuple[int, int]) -> None:
+    first = (shape[0] + 1) * GIB
+    last = first + shape[1] * GIB
+    firmware = [
+        (0, 0x9FC00, 1), (0x9FC00, 0xA0000, 2), (MIB, 3 * GIB, 1), (3 * GIB, 4 * GIB, 2), (4 * GIB, last, 1)
+    ]  # fmt: skip
+    for number, (start, end, kind) in enumerate(firmware):
+        for name, text in (("start", f"{start:#x}"), ("end", f"{end - 1:#x}"), ("type", _WORDS[kind])):
+            _put(tree, f"sys/firmware/memmap/{number}/{name}", f"{text}\n")
+    _put(tree, "sys/firmware/acpi/tables/SRAT", _srat((0, 0, first), (1, first, last)))
+    _put(tree, "proc/sys/kernel/osrelease", f"{KERNEL}\n")
+    _put(tree, "proc/cmdline", f"BOOT_IMAGE=/boot/vmlinuz-{KERNEL} root=UUID=1 ro console=ttyS0 quiet\n")
+    _put(tree, f"boot/config-{KERNEL}", "CONFIG_NODES_SHIFT=10\nCONFIG_RANDOMIZE_BASE=y\n")
+    _put(tree, "etc/default/grub", _DEFAULTS)
+    _put(tree, "usr/sbin/grub-mkconfig", "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n")
+    _put(tree, "usr/sbin/update-grub", "#!/bin/sh\nexec sh /boot/update-grub ''\n")
+    _put(tree, "usr/bin/systemctl", _SYSTEMCTL)
+    _put(tree, "boot/update-grub", _UPDATE_GRUB.read_bytes())
+    for name in ("update-grub", "grub-mkconfig"):
+        (tree / "usr/sbin" / name).chmod(0o755)
+    (tree / "usr/bin/systemctl").chmod(0o755)
+    for place in ("boot/grub", "etc/default/grub.d"):
+        (tree / place).mkdir(parents=True)
+    _Tree(tree).run(["update-grub"])
+
+
+def _srat(*ranges: tuple[int, int, int]) -> bytes:
+    """The ACPI table: memory of nodes (ACPI 6.5, 5.2.16.2)."""
+    body = b"".join(struct.pack("<BBIHQQIIQ", 1, 40, n, 0, a, b - a, 0, 1, 0) for n, a, b in ranges)
+    head = struct.pack("<4sIBB6s8sI4sIIQ", b"SRAT", 48 + len(body), 3, 0, b"T", b"T", 1, b"T", 1, 1, 0)
+    table = bytearray(head + body)
+    table[9] = -sum(table) & 0xFF
+    return bytes(table)
+
+
+def _write_booted(tree: Path, layout: Layout) -> None:
+    """What a kernel shows that was booted with the layout."""
+    lines = [
+        f"{max(start, 0x1000):08x}-{end - 1:08x} : {_WORDS[kind]}\n"
+        for start, end, kind in layout.predicted_map
+    ]
+    _put(tree, "proc/iomem", "".join(["00000000-00000fff : Reserved\n", *lines]))
+    kernel, nodes = layout.memory.kernel_after, layout.memory_nodes
+    pages = layout.memory.struct_pages_after
+    _put(tree, "proc/meminfo", f"MemTotal: {(kernel - pages - 64 * MIB) >> 10} kB\n")
+    _put(tree, "proc/vmstat", "nr_free_pages 1000\n")
+    for node, memory in nodes.items():
+        total = memory.kernel_after - memory.struct_pages_after - 32 * MIB
+        _put(tree, f"sys/devices/system/node/node{node}/meminfo", f"Node {node} MemTotal: {total >> 10} kB\n")
+
+
+def _as_entered(host: Path, tree: Path) -> None:
+    """The same files where ``enter.sh`` wants them."""
+    moves = {"usr": "usr", "sys/firmware": "firmware", "sys/devices/system/node": "node", "proc": "proc"}
+    for old, new in moves.items():
+        (tree / old).rename(host / new)
+    shutil.rmtree(tree / "sys")
+    (host / "proc/sys/kernel/osrelease").rename(host / "proc/osrelease")
+    (host / "proc/random").mkdir()
+    tree.rename(host / "root")
+    for place in ("usr", "proc", "sys", "dev", "tmp", "root", "run", "var/tmp"):
+        (host / "root" / place).mkdir(parents=True, exist_ok=True)
+    for place in ("bin", "sbin", "lib", "lib64"):
+        (host / "root" / place).symlink_to(f"usr/{place}")
+    etc = host / "root/etc"
+    (etc / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (etc / "group").write_text("root:x:0:\n")
+    # python finds libaugeas by it
+    shutil.copyfile("/etc/ld.so.cache", etc / "ld.so.cache")

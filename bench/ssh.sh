@@ -1,0 +1,9 @@
+#!/bin/sh
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+#
+# Stands in for ssh: ssh.sh OPTIONS HOST COMMAND runs the command in the faked host of that name in the directory FLEET.
+host= command=
+for word; do host=$command command=$word; done
+[ -d "${FLEET:?}/$host/root" ] || exit 255
+exec "$(dirname "$(readlink -f "$0")")/enter.sh" "$FLEET/$host" "$command"

@@ -1,0 +1,129 @@
+# Copyright: Contributors to the Carveout project
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The main job on fleets of faked hosts: how many calls each host gets, whatever is or is not to be done on it.
+
+What stands in for ssh counts: modules and raw commands alike, and what a connection would need beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.carveout.memory.bench import faked
+
+#: What a host gets that needs no change: one call that measures, one for raw texts.
+SETTLED = 2
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fleet")
+    (host, *_) = faked.make_fleet(folder, 40)
+    why = faked.can_enter(host)
+    if why:
+        pytest.skip(f"hosts cannot be faked here: {why}")
+    (host / "calls").unlink()
+    (folder / "bin").mkdir()
+    (folder / "bin/ssh").symlink_to(ROOT / "bench/ssh.sh")
+    (folder / "plan.json").write_text(json.dumps(faked.PLAN), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def uncounted(fleet: Path) -> Iterator[None]:
+    yield
+    for calls in fleet.glob("*/calls"):
+        calls.unlink()
+
+
+def play(
+    fleet: Path, count: int, *options: str, status: int = 0, **variables: Any
+) -> tuple[str, dict[str, list[str]]]:
+    """Runs the main job; its output, and the calls by host."""
+    hosts = [f"h{number:04}" for number in range(count)]
+    inventory = {
+        "ansible_user": "root",
+        "carveout_plan": str(fleet / "plan.json"),
+        **variables,
+    }
+    (fleet / "hosts.json").write_text(
+        json.dumps({"all": {"hosts": {host: {} for host in hosts}, "vars": inventory}}), encoding="utf-8"
+    )
+    program = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [program, "-i", fleet / "hosts.json", *options, "carveout.memory.site"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+        env={
+            **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
+            "FLEET": str(fleet), "PATH": f"{fleet / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        },
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == status, said
+    assert "Traceback" not in said
+    return said, {host: (fleet / host / "calls").read_text().splitlines() for host in hosts}
+
+
+@pytest.mark.parametrize("count", [20, 40])
+def test_a_run_with_nothing_to_do(fleet: Path, count: int) -> None:
+    said, calls = play(fleet, count)
+    assert {host: len(made) for host, made in calls.items()} == dict.fromkeys(calls, SETTLED)
+    assert said.count("changed=0 ") == count
+
+
+def test_check_and_diff_mode_make_no_more(fleet: Path) -> None:
+    said, calls = play(fleet, 2, "--check", "--diff")
+    assert [len(made) for made in calls.values()] == [SETTLED, SETTLED]
+    assert "+++" not in said and "tasks/settled.yml for h0000, h0001" in said
+
+
+def test_hosts_that_lack_something_are_looked_at_closely(fleet: Path) -> None:
+    lacking = (
+        "etc/systemd/system/carveout.target",
+        "etc/default/grub.d/zz-carveout.cfg",
+        "etc/carveout/committed",
+    )
+    kept = [(fleet / f"h{number:04}/root" / path) for number, path in enumerate(lacking)]
+    texts = [path.read_text() for path in kept]
+    for path in kept:
+        path.unlink()
+    trial = fleet / "h0003/root/etc/systemd/system/carveout-trial.service"
+    trial.write_text("[Unit]\n")
+    said, calls = play(fleet, 5, "--check")
+    for path, text in zip(kept, texts, strict=True):
+        path.write_text(text)
+    trial.unlink()
+    assert len(calls.pop("h0004")) == SETTLED
+    assert all(len(made) > SETTLED for made in calls.values())
+    assert "tasks/settled.yml for h0004\n" in said
+    # what each lacks is what would be changed
+    recap = said.partition("PLAY RECAP")[2]
+    assert [" changed=0 " in line for line in recap.splitlines()[1:6]] == [False, False, False, False, True]
+
+
+def test_a_host_that_is_not_as_it_should_be_fails_the_verification(fleet: Path) -> None:
+    iomem = fleet / "h0000/proc/iomem"
+    text = iomem.read_text()
+    iomem.write_text(text + "440000000-47fffffff : System RAM\n")
+    said, calls = play(fleet, 2, status=2)
+    iomem.write_text(text)
+    assert len(calls["h0000"]) == len(calls["h0001"]) == SETTLED
+    assert "h0000 is not as its layout" in said
+    assert "raw /proc/iomem has 'System RAM' at 0x440000000" in said
+
+
+def test_a_report_and_artifacts_can_be_had_all_the_same(fleet: Path, tmp_path: Path) -> None:
+    _, calls = play(fleet, 2, carveout_artifacts=str(tmp_path / "kept"))
+    assert [len(made) for made in calls.values()] == [SETTLED, SETTLED]
+    verified = json.loads((tmp_path / "kept/h0001.verified.json").read_text())
+    assert len(verified["expectations"]) > 10 and all(e["met"] for e in verified["expectations"])
+    assert verified["id"] == json.loads((tmp_path / "kept/h0001.layout.json").read_text())["id"]

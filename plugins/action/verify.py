@@ -91,7 +91,9 @@ class ActionModule(ActionBase):
         return SuiteResult(not wrong, len(RAW_CHECKS), tuple(dict.fromkeys(wrong)), {name: told}, "")
 
     def _raw(self, layout: Layout) -> Raw:
-        done = self._low_level_execute_command(raw_texts_command(layout))
+        # through standard input: a command line alone gets a terminal from ssh, which ends its lines otherwise
+        command = raw_texts_command(layout).encode()
+        done = self._low_level_execute_command("/bin/sh", in_data=command)
         if done["rc"] != 0:
             raise SuiteError(f"its raw texts cannot be read: {done['stderr'].strip() or done['rc']}")
         try:

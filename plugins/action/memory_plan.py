@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
             }
         )
         try:
-            plan = _plan(arguments["plan"])
+            plan = planned(arguments["plan"])
             # Ansible's values carry tags in subclasses of their own; the readers want plain data.
             host = host_from_json(json.loads(json.dumps(arguments["host"])))
             given = json.loads(json.dumps(arguments["previous"]))
@@ -72,7 +72,8 @@ class ActionModule(ActionBase):
         }
 
 
-def _plan(given: Any) -> Plan:
+def planned(given: Any) -> Plan:
+    """The plan from what a task was given. Raises :class:`CarveoutError`."""
     if isinstance(given, str):
         return read_plan_file(given)
     if isinstance(given, dict):

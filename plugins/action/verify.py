@@ -1,10 +1,7 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Action plugin of ``carveout.memory.verify``: runs the testinfra suite on the controller for the task's host.
-
-With a snapshot that the run has already, it does what the suite does without a pytest of its own: one command.
-"""
+"""Action plugin of ``carveout.memory.verify``: runs the testinfra suite on the controller for the task's host."""
 
 from __future__ import annotations
 
@@ -16,19 +13,11 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
-from ansible_collections.carveout.memory.plugins.module_utils._expectations import expectations
-from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.connection import (
     connection_variables,
     needs_ansible,
 )
-from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw import (
-    Raw,
-    parse_raw,
-    raw_texts_command,
-)
-from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw_checks import RAW_CHECKS
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.run import (
     SuiteError,
     SuiteResult,
@@ -49,16 +38,12 @@ class ActionModule(ActionBase):
                 "layout": {"type": "dict"},
                 "committed": {"type": "bool", "default": False},
                 "junit": {"type": "path", "default": ""},
-                "snapshot": {"type": "dict"},
             }
         )
         task_vars = task_vars or {}
         name = str(task_vars["inventory_hostname"])
         try:
             layout = Layout.from_json(_plain(arguments["layout"])) if arguments["layout"] else None
-            if layout and arguments["snapshot"] and not arguments["junit"]:
-                snapshot = _plain(arguments["snapshot"])
-                return _answer(name, self._held(layout, name, snapshot, arguments["committed"]))
             variables = connection_variables(self._connection, task_vars, self._templar.template)
             result = run_suite(
                 {name: variables},
@@ -75,31 +60,7 @@ class ActionModule(ActionBase):
                 "expectations": [],
                 "host": {},
             }
-        return _answer(name, result)
-
-    def _held(self, layout: Layout, name: str, snapshot: Any, committed: bool) -> SuiteResult:
-        """What the suite finds, from a snapshot of this run and from raw texts that are asked for now."""
-        found = expectations(layout, host_from_json(snapshot), committed=committed)
-        raw = self._raw(layout)
-        wrong = [expectation.message for expectation in found if not expectation.met]
-        wrong += [message for check in RAW_CHECKS for message in check(layout, raw)]
-        told = {
-            "id": layout.id,
-            "expectations": [expectation.to_json() for expectation in found],
-            "host": snapshot,
-        }
-        return SuiteResult(not wrong, len(RAW_CHECKS), tuple(dict.fromkeys(wrong)), {name: told}, "")
-
-    def _raw(self, layout: Layout) -> Raw:
-        # through standard input: a command line alone gets a terminal from ssh, which ends its lines otherwise
-        command = raw_texts_command(layout).encode()
-        done = self._low_level_execute_command("/bin/sh", in_data=command)
-        if done["rc"] != 0:
-            raise SuiteError(f"its raw texts cannot be read: {done['stderr'].strip() or done['rc']}")
-        try:
-            return parse_raw(done["stdout"])
-        except ValueError as error:
-            raise SuiteError(f"its raw texts are none of a kernel's: {error}") from None
+        return answer(name, result)
 
 
 def _plain(data: Any) -> Any:
@@ -120,7 +81,8 @@ def _junit(path: str, name: str, task_vars: dict[str, Any]) -> str:
     return path
 
 
-def _answer(name: str, result: SuiteResult) -> dict[str, Any]:
+def answer(name: str, result: SuiteResult) -> dict[str, Any]:
+    """What a task returns of one host's verification."""
     found = result.hosts.get(name, {})
     answer = {
         "changed": False,

@@ -36,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("restore", help="make the DAX devices of the layout that this boot has")
     commands.add_parser("state", help="print regions, devices and links as JSON")
-    commands.add_parser("host", help="print the host snapshot as JSON; as root")
+    host = commands.add_parser("host", help="print the host snapshot as JSON; as root")
+    host.add_argument(
+        "--pending", action="store_true", help="and what is still to be done for the committed layout"
+    )
+    host.add_argument("--kernel", default="", metavar="RELEASE", help="the kernel that is to boot next")
     commands.add_parser(
         "kexec", help="read what 'kexec -d -c -l ...' prints; fail if that is for carved memory"
     )
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "restore":
             _restore(system)
         elif options.command == "host":
-            _print_host(system)
+            _print_host(system, options.pending, options.kernel)
         elif options.command == "kexec":
             _check_kexec(system, sys.stdin.read(_KEXEC_SAYS))
         else:
@@ -61,15 +65,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _print_host(system: System) -> None:
+def _print_host(system: System, with_pending: bool, kernel: str) -> None:
     # Imported here: a zipped module is compiled whenever it is imported, and the boot waits for `restore`.
+    from ._boot.loader import read_loader
     from ._host.augeas_binding import open_augeas
     from ._host.json import host_to_json
     from ._host.tree import read_host
 
-    root = os.geteuid() == 0
-    host = read_host(system, augeas=open_augeas(), machine=os.uname().machine, root=root)
-    print(json.dumps(host_to_json(host)))
+    root, augeas = os.geteuid() == 0, open_augeas()
+    loader = read_loader(system, augeas)
+    host = read_host(
+        system, augeas=augeas, machine=os.uname().machine, root=root, kernel=kernel, loader=loader
+    )
+    answer: dict[str, object] = host_to_json(host)
+    if with_pending:
+        from ._pending import pending
+
+        steps = pending(system, augeas, loader, host.committed, kernel)
+        answer = {"host": answer, "layout": host.committed, "pending": steps}
+    print(json.dumps(answer))
 
 
 def _check_kexec(system: System, said: str) -> None:

@@ -19,7 +19,10 @@ from ._dax.actions import check_devices
 from ._dax.apply import preview
 from ._dax.current import carried, stored_layout
 from ._errors import CarveoutError
+from ._host.files import Reader
+from ._host.kernels import is_installed, read_config
 from ._layout import Layout
+from ._mechanisms.dmemfs import missing_config
 from ._mounts import DMEMFS, OWNER_SERVICE
 from ._pmem.actions import pmem_reservations
 from ._system import System
@@ -32,14 +35,19 @@ def pending(
 ) -> list[str]:
     """The steps to the layout of this ID, as text; none where the host is as it says.
 
-    ``loader`` is what was read of the boot loader, with ``augeas``; ``kernel`` the release that has to boot by
-    default, empty where that is not Carveout's to say. Whatever cannot be told is a step, too: then the run looks
-    closer and says why. Whether the files of Carveout are as they should be is not looked at here.
+    ``loader`` is what was read of the boot loader, with ``augeas``; ``kernel`` the release that the plan names, which
+    has to be there, with dmemfs, and to boot by default; empty where the plan names none. Whatever cannot be told is
+    a step, too: then the run looks closer and says why. Whether the files of Carveout are as they should be is not
+    looked at here.
     """
     if layout_id is None:
         return ["commit a layout"]
     try:
         layout = stored_layout(system, layout_id)
+        if kernel and (
+            not is_installed(system, kernel) or missing_config(read_config(Reader(system), kernel))
+        ):
+            return [f"install the kernel {kernel}"]
         if layout.arguments and augeas is None and needs_augeas(system):
             return ["install python3-augeas"]
         change = plan_boot(system, augeas, loader, layout.kernel_arguments or None, kernel)

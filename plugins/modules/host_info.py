@@ -25,12 +25,6 @@ options:
       - Release of the kernel that is to boot next, where the boot loader does not say so yet.
     type: str
     default: ""
-  pending:
-    description:
-      - Also tell what a run with the committed layout would still have to do on the host, in RV(pending), so that one
-        call is enough for a host that is as it should be.
-    type: bool
-    default: false
 requirements:
   - root
   - Linux on x86_64 with C(CONFIG_FIRMWARE_MEMMAP)
@@ -59,14 +53,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-pending:
-  description:
-    - C(layout), the ID of the committed layout, empty where there is none, and C(actions), what would still have to be
-      done for it to the boot loader, to a trial boot, to devices and mounts. Files of Carveout's own are
-      not among them; M(carveout.memory.host_files) tells about them without a call to the host.
-  returned: with O(pending=true)
-  type: dict
-  sample: {layout: 3f0c1d2b4a596877, actions: []}
 host:
   description:
     - The snapshot. C(schemas/host.schema.json) describes it in full.
@@ -154,7 +140,6 @@ from ansible.module_utils.common.respawn import (
     respawn_module,
 )
 
-from ansible_collections.carveout.memory.plugins.module_utils._boot.loader import read_loader
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_binding import (
     SYSTEM_PYTHONS,
@@ -163,18 +148,11 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_bindi
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_to_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.tree import read_host
 from ansible_collections.carveout.memory.plugins.module_utils._layout import RELEASE
-from ansible_collections.carveout.memory.plugins.module_utils._pending import pending
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "kernel": {"type": "str", "default": ""},
-            "pending": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec={"kernel": {"type": "str", "default": ""}}, supports_check_mode=True)
     if os.geteuid() != 0:
         module.fail_json(
             msg="hosts are measured as root (their memory map is not shown to others); use become: true",
@@ -187,22 +165,17 @@ def main() -> None:
         interpreter = probe_interpreters_for_module(SYSTEM_PYTHONS, "augeas")
         if interpreter:
             respawn_module(interpreter)
-    system = RealSystem()
-    kernel = module.params["kernel"]
     try:
-        loader = read_loader(system, augeas)
-        host = read_host(system, augeas=augeas, machine=os.uname().machine, kernel=kernel, loader=loader)
+        host = read_host(
+            RealSystem(), augeas=augeas, machine=os.uname().machine, kernel=module.params["kernel"]
+        )
     except CarveoutError as error:
         module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
     except OSError as error:
         module.fail_json(msg=f"cannot read the host: {error}", problems=[])
     for problem in host.state["problems"]:
         module.warn(f"not used: {problem}")
-    result = {"host": host_to_json(host)}
-    if module.params["pending"]:
-        actions = pending(system, augeas, loader, host.committed, kernel)
-        result["pending"] = {"layout": host.committed or "", "actions": actions}
-    module.exit_json(changed=False, **result)
+    module.exit_json(changed=False, host=host_to_json(host))
 
 
 if __name__ == "__main__":

@@ -35,12 +35,6 @@ options:
       - A path that ends in C(.xml) is the file; any other is a directory that gets one file for each host.
     type: path
     default: ""
-  snapshot:
-    description:
-      - A snapshot of this run, as M(carveout.memory.host_info) returned it, taken after the last change. Then that is
-        held to the expectations, and one command asks for the raw texts; no pytest is run.
-      - Goes with O(layout), and is not used where O(junit) wants a report of the suite.
-    type: dict
 extends_documentation_fragment:
   - carveout.memory.attributes.reads
   - carveout.memory.attributes.controller

@@ -53,10 +53,9 @@ def read_host(
     """Read a host.
 
     ``augeas`` is what :func:`read_loader` takes, ``loader`` what that gave where it was asked already. ``machine`` is
-    ``uname -m`` of the running host; for
-    a captured tree it is empty, and the tree says it (/proc/sys/kernel/arch, 6.1 and later) or x86_64 is
-    taken. ``root`` says whether the reader is root. ``kernel`` is the release that is to boot next, where that is not
-    what the boot loader says yet.
+    ``uname -m`` of the running host; for a captured tree it is empty, and the tree says it (/proc/sys/kernel/arch, 6.1
+    and later) or x86_64 is taken. ``root`` says whether the reader is root. ``kernel`` is the release that is to boot
+    next, where that is not what the boot loader says yet.
 
     What is missing or garbled is left out and named in ``state["problems"]``. Raises
     :class:`NotPossible` where an x86_64 host does not show its firmware map or hides its ACPI tables, and

@@ -9,6 +9,8 @@ machine's. Nothing about them needs a boot, so they show what a run asks, not wh
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
 import struct
 import subprocess
@@ -79,6 +81,26 @@ def make_fleet(folder: Path, count: int) -> list[Path]:
             shutil.copytree(hosts[number % len(SHAPES)], host, symlinks=True)
         (host / "proc/random/boot_id").write_text(f"00000000-0000-4000-8000-{number:012}\n")
     return hosts
+
+
+def put_before_ssh(folder: Path, hosts: int) -> dict[str, str]:
+    """The plan, an inventory, and a program ``ssh`` that leads to the hosts of the folder; the environment for it."""
+    (folder / "bin").mkdir(exist_ok=True)
+    if not (folder / "bin/ssh").exists():
+        (folder / "bin/ssh").symlink_to(CHECKOUT / "bench/ssh.sh")
+    (folder / "plan.json").write_text(json.dumps(PLAN), encoding="utf-8")
+    names: dict[str, Any] = {f"h{number:04}": {} for number in range(hosts)}
+    variables = {"ansible_user": "root", "carveout_plan": str(folder / "plan.json")}
+    (folder / "hosts.json").write_text(
+        json.dumps({"all": {"hosts": names, "vars": variables}}), encoding="utf-8"
+    )
+    return {
+        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "LC_ALL": "C.UTF-8",
+        "FLEET": str(folder),
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
 
 
 def make_host(host: Path, shape: tuple[int, int]) -> None:

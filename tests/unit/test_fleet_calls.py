@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,9 +31,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if why:
         pytest.skip(f"hosts cannot be faked here: {why}")
     (host / "calls").unlink()
-    (folder / "bin").mkdir()
-    (folder / "bin/ssh").symlink_to(ROOT / "bench/ssh.sh")
-    (folder / "plan.json").write_text(json.dumps(faked.PLAN), encoding="utf-8")
     return folder
 
 
@@ -46,31 +42,25 @@ def uncounted(fleet: Path) -> Iterator[None]:
 
 
 def play(
-    fleet: Path, count: int, *options: str, status: int = 0, **variables: Any
+    fleet: Path, count: int, *options: str, status: int = 0, **variables: str
 ) -> tuple[str, dict[str, list[str]]]:
     """Runs the main job; its output, and the calls by host."""
-    hosts = [f"h{number:04}" for number in range(count)]
-    inventory = {
-        "ansible_user": "root",
-        "carveout_plan": str(fleet / "plan.json"),
-        **variables,
-    }
-    (fleet / "hosts.json").write_text(
-        json.dumps({"all": {"hosts": {host: {} for host in hosts}, "vars": inventory}}), encoding="utf-8"
-    )
+    environment = {**os.environ, **faked.put_before_ssh(fleet, count)}
+    for name, value in variables.items():
+        options = (*options, "-e", f"{name}={value}")
     program = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(
         [program, "-i", fleet / "hosts.json", *options, "carveout.memory.site"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
-        env={
-            **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8",
-            "FLEET": str(fleet), "PATH": f"{fleet / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        },
+        env=environment,
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert done.returncode == status, said
     assert "Traceback" not in said
-    return said, {host: (fleet / host / "calls").read_text().splitlines() for host in hosts}
+    return said, {
+        host: (fleet / host / "calls").read_text().splitlines()
+        for host in sorted(path.name for path in fleet.glob("h0*"))[:count]
+    }
 
 
 @pytest.mark.parametrize("count", [20, 40])

@@ -18,6 +18,8 @@ DEFAULT_NODE_MEMORY = (5 * GIB, 4 * GIB)
 DEFAULT_CPUS = 2
 DEFAULT_PORT = 22022
 MAX_NODES = 8
+#: KiB; the kernel's log of a panic takes a part of it
+_STORE = 256
 
 _UNITS = {"MiB": 2**20, "GiB": GIB, "TiB": 2**40}
 # What an emulated CPU is slower with than without: the C library would take AVX's string functions, which QEMU's code
@@ -110,6 +112,20 @@ def _numa_arguments(node_memory: Sequence[int], cpus: int) -> list[str]:
     return arguments
 
 
+def _board_management(machine: Machine) -> list[str]:
+    """What a server has for the time when its kernel is dead: a watchdog that resets it, and a store for last words.
+
+    The store (ACPI ERST, which the kernel shows as pstore) is a file, so it outlives a reset and a power cut.
+    """
+    store = escape(machine.directory / "erst.bin")
+    return [
+        "-device", "i6300esb",
+        "-action", "watchdog=reset",
+        "-object", f"memory-backend-file,id=erst,size={_STORE}k,mem-path={store},share=on",
+        "-device", "acpi-erst,memdev=erst",
+    ]  # fmt: skip
+
+
 def escape(value: object) -> str:
     """``value`` inside an option list of QEMU, where a comma ends the value and two are one."""
     return str(value).replace(",", ",,")
@@ -138,6 +154,7 @@ def qemu_arguments(machine: Machine) -> list[str]:
         "-device", "virtio-blk-pci,drive=disk0,bootindex=0",
         "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{machine.port}-:22",
         "-device", "virtio-net-pci,netdev=net0,romfile=",
+        *_board_management(machine),
         "-chardev", "file,id=serial0,path=console.log,append=on",
         "-serial", "chardev:serial0",
         "-qmp", "unix:qmp.sock,server=on,wait=off",

@@ -43,7 +43,7 @@ def options(arguments: list[str], name: str) -> list[str]:
 
 def test_each_node_has_its_memory_and_its_share_of_the_cpus() -> None:
     arguments = qemu_arguments(machine(Path("/x"), node_memory=(5 * GIB, 4 * GIB), cpus=3))
-    assert options(arguments, "-object") == [
+    assert options(arguments, "-object")[:2] == [
         "memory-backend-ram,id=m0,size=5368709120,reserve=off",
         "memory-backend-ram,id=m1,size=4294967296,reserve=off",
     ]
@@ -63,6 +63,14 @@ def test_a_node_may_be_without_cpus() -> None:
 def test_ssh_is_reachable_on_the_loopback_only() -> None:
     (network,) = options(qemu_arguments(machine(Path("/x"), port=2345)), "-netdev")
     assert network == "user,id=net0,hostfwd=tcp:127.0.0.1:2345-:22"
+
+
+def test_a_dead_kernel_is_reset_and_leaves_its_last_words_in_a_file() -> None:
+    arguments = qemu_arguments(machine(Path("/x")))
+    assert "i6300esb" in options(arguments, "-device")
+    assert options(arguments, "-action") == ["watchdog=reset"]
+    (store,) = [value for value in options(arguments, "-object") if "id=erst" in value]
+    assert "mem-path=/x/erst.bin,share=on" in store
 
 
 def test_a_reboot_is_a_reboot() -> None:

@@ -7,6 +7,8 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
+import re
+
 from .._arguments import TRIAL_ARGUMENT
 from .._system import System
 from .reading import read_text
@@ -14,20 +16,25 @@ from .reading import read_text
 #: Lines that are kept of a log.
 LINES = 40
 _PSTORE = ("/sys/fs/pstore", "/var/lib/systemd/pstore")
+#: The first line of each piece of a dump (fs/pstore/platform.c, pstore_dump): part 1 is the end of the log.
+_PIECE = re.compile(r"(\w+#[0-9]+) Part([0-9]+)\n")
 
 
 def last_words(system: System, since: int) -> str:
-    """The end of the kernel's log of the boot before this one, if that was a trial; else why there is none.
+    """The end of the log of the boot before this one, if that was a trial; else why there is none.
 
-    What pstore kept goes first: it has the panic, which the journal cannot have. ``since`` is when the trial was
-    prepared, in nanoseconds since 1970: what is older in pstore is of another boot.
+    What pstore kept goes first: it has the panic, which the journal cannot have. Of the journal it is what the kernel
+    and systemd said. ``since`` is when the trial was prepared, in nanoseconds since 1970: what is older in pstore is
+    of another boot.
     """
     kept = _pstore(system, since)
     if kept:
-        return _end(kept)
-    done = system.run(["journalctl", "--boot=-1", "--dmesg", "--no-pager", "--output=cat"])
+        return _end("kernel's log", kept)
+    done = system.run(
+        ["journalctl", "--boot=-1", "--no-pager", "--output=cat", "_TRANSPORT=kernel", "+", "_PID=1"]
+    )
     if done.status == 0 and TRIAL_ARGUMENT in done.stdout:
-        return _end(done.stdout)
+        return _end("journal", done.stdout)
     return (
         "The kernel's log of the trial was not kept: pstore has nothing, and the journal of the boot before this one"
         " is not the trial's, so it ended before its journal was on disk. A serial console, or pstore, would show it"
@@ -35,13 +42,19 @@ def last_words(system: System, since: int) -> str:
 
 
 def _pstore(system: System, since: int) -> str:
-    found = []
+    """The last dump of a kernel's log, put together of its pieces."""
+    dumps: dict[str, list[tuple[int, str]]] = {}
+    newest = (0, "")
     for directory in _PSTORE:
         for path in _below(system, directory, 3):
             stat = system.stat(path)
             if "dmesg" in path and stat is not None and stat.modified >= since:
-                found.append((stat.modified, read_text(system, path) or ""))
-    return max(found, default=(0, ""))[1]
+                text = read_text(system, path) or ""
+                piece = _PIECE.match(text)
+                name, part = (piece[1], int(piece[2])) if piece else (path, 1)
+                dumps.setdefault(name, []).append((-part, text[piece.end() :] if piece else text))
+                newest = max(newest, (stat.modified, name))
+    return "".join(text for _part, text in sorted(dumps.get(newest[1], [])))
 
 
 def _below(system: System, directory: str, depth: int) -> list[str]:
@@ -50,5 +63,5 @@ def _below(system: System, directory: str, depth: int) -> list[str]:
     return [*paths, *deeper]
 
 
-def _end(text: str) -> str:
-    return "\n".join(["The end of its kernel's log:", *text.rstrip("\n").split("\n")[-LINES:]])
+def _end(what: str, text: str) -> str:
+    return "\n".join([f"The end of its {what}:", *text.rstrip("\n").split("\n")[-LINES:]])

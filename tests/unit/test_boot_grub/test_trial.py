@@ -304,8 +304,15 @@ def test_the_last_words_of_a_trial(host: Host) -> None:
     host.answers["--boot=-1"] = Completed(
         0, "Command line: ro carveout.trial\n" + "line\n" * 99 + "BUG\n", ""
     )
-    kept = "\n".join(["The end of its kernel's log:", *["line"] * 39, "BUG"])
+    kept = "\n".join(["The end of its journal:", *["line"] * 39, "BUG"])
     assert last_words(host, 0) == kept
     host.write("/var/lib/systemd/pstore/1764/001/dmesg.txt", "Panic#1\nKernel panic\n")
     assert last_words(host, 0) == "The end of its kernel's log:\nPanic#1\nKernel panic"
     assert last_words(host, 1 << 63) == kept
+
+
+def test_the_pieces_of_a_dump_are_put_together(host: Host) -> None:
+    for number, text in ((2, "the beginning\n"), (1, "the end\n"), (3, "")):
+        host.write(f"/sys/fs/pstore/dmesg-erst-76{number}", f"Panic#2 Part{number}\n{text}")
+    host.write("/sys/fs/pstore/console-ramoops-0", "somebody else's\n")
+    assert last_words(host, 0) == "The end of its kernel's log:\nthe beginning\nthe end"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import expected_files
@@ -86,3 +87,15 @@ def test_check_mode_goes_on_where_augeas_would_be_installed(layout: Layout, tmp_
     assert status == 0, said
     assert "pending True" in said
     assert "skipped=3" in said  # the boot loader, the reboot and the trial
+
+
+def test_a_reboot_is_asked_for_once() -> None:
+    reboots = [
+        task
+        for path in ROOT.glob("roles/*/tasks/*.yml")
+        for task in yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "ansible.builtin.reboot" in task
+    ]
+    assert len(reboots) >= 4
+    # a second try of the connection that it cuts off would be a second reboot
+    assert [task["name"] for task in reboots if task["vars"] != {"ansible_ssh_retries": 0}] == []

@@ -88,6 +88,13 @@ def _ram_limited(snapshot: dict[str, Any]) -> None:
     snapshot["state"]["nodes"] = {"0": {"MemTotal": 400 * MIB}}
 
 
+def _ram_elsewhere(snapshot: dict[str, Any]) -> None:
+    lines = snapshot["state"]["iomem"]
+    (whole,) = [line for line in lines if line[2] == "System RAM" and line[0] < GIB < line[1]]
+    lines.remove(whole)
+    lines += [[whole[0], GIB, *whole[2:]], [GIB + 64 * MIB, whole[1], *whole[2:]]]
+
+
 BREAKAGES: dict[str, tuple[Callable[[dict[str, Any]], None], list[str]]] = {
     "argument missing": (
         _booted_only(f"{SCRATCH} ", ""),
@@ -151,8 +158,8 @@ BREAKAGES: dict[str, tuple[Callable[[dict[str, Any]], None], list[str]]] = {
         [
             "pools.guests.nodes.0: the reservation [0x100000000, 0x180000000) is not clear of kernel memory: "
             "System RAM (kmem) [0x100000000, 0x180000000) lies in it",
-            "kernel.memory: the kernel has 5.84 GiB (MemTotal), expected is 3.5 GiB to 4 GiB",
-            "kernel.memory.0: on node 0 the kernel has 4.86 GiB (MemTotal), expected is 2.53 GiB to 3 GiB",
+            "kernel.memory: the kernel has 5.84 GiB (MemTotal), expected is 3.67 GiB to 4 GiB",
+            "kernel.memory.0: on node 0 the kernel has 4.86 GiB (MemTotal), expected is 2.69 GiB to 3 GiB",
             "pools.guests.devices[0]: the device vm-a has the driver kmem, the plan says device_dax",
             "pools.guests.devices[1]: the device vm-b does not exist: no DAX device maps any of "
             "[0x140000000, 0x180000000)",
@@ -162,12 +169,18 @@ BREAKAGES: dict[str, tuple[Callable[[dict[str, Any]], None], list[str]]] = {
         lambda s: s["state"]["iomem"].remove([6 * GIB, 6 * GIB + 256 * MIB, "Reserved", 0]),
         ["pools.scratch.nodes.1: /proc/iomem shows [0x180000000, 0x190000000) as nothing, the plan says Reserved"],
     ),
+    "RAM elsewhere": (
+        _ram_elsewhere,
+        [
+            "kernel.memory: the memory map is not the predicted one: [0x40000000, 0x44000000) is not System RAM",
+        ],
+    ),
     "RAM limited": (
         _ram_limited,
         [
-            "kernel.memory: the kernel has 400 MiB (MemTotal), expected is 3.5 GiB to 4 GiB",
-            "kernel.memory.0: on node 0 the kernel has 400 MiB (MemTotal), expected is 2.53 GiB to 3 GiB",
-            "kernel.memory.1: on node 1 the kernel has no memory, expected is 608 MiB to 1 GiB",
+            "kernel.memory: the kernel has 400 MiB (MemTotal), expected is 3.67 GiB to 4 GiB",
+            "kernel.memory.0: on node 0 the kernel has 400 MiB (MemTotal), expected is 2.69 GiB to 3 GiB",
+            "kernel.memory.1: on node 1 the kernel has no memory, expected is 748 MiB to 1 GiB",
         ],
     ),
     "size": (
@@ -275,6 +288,7 @@ BREAKAGES: dict[str, tuple[Callable[[dict[str, Any]], None], list[str]]] = {
             "root",
             "pools.guests.nodes.1: what is in [0x190000000, 0x240000000) is not known, /proc/iomem was not read as "
             "root",
+            "kernel.memory: where System RAM lies is not known, /proc/iomem was not read as root",
         ],
     ),
 }  # fmt: skip

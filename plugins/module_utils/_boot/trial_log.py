@@ -24,15 +24,18 @@ def last_words(system: System, since: int) -> str:
     """The end of the log of the boot before this one, if that was a trial; else why there is none.
 
     What pstore kept goes first: it has the panic, which the journal cannot have. Of the journal it is what the kernel
-    and systemd said. ``since`` is when the trial was prepared, in nanoseconds since 1970: what is older in pstore is
-    of another boot.
+    and systemd said. ``since`` is when the trial was prepared, in nanoseconds since 1970: what is older is of another
+    boot, which may have been a trial too.
     """
     kept = _pstore(system, since)
     if kept:
         return _end("kernel's log", kept)
     done = system.run(
-        ["journalctl", "--boot=-1", "--no-pager", "--output=cat", "_TRANSPORT=kernel", "+", "_PID=1"]
-    )
+        [
+            "journalctl", "--boot=-1", f"--since=@{since // 10**9}", "--no-pager", "--output=cat",
+            "_TRANSPORT=kernel", "+", "_PID=1",
+        ]
+    )  # fmt: skip
     if done.status == 0 and TRIAL_ARGUMENT in done.stdout:
         return _end("journal", done.stdout)
     return (

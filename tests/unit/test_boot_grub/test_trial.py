@@ -309,6 +309,8 @@ def test_the_last_words_of_a_trial(host: Host) -> None:
     host.write("/var/lib/systemd/pstore/1764/001/dmesg.txt", "Panic#1\nKernel panic\n")
     assert last_words(host, 0) == "The end of its kernel's log:\nPanic#1\nKernel panic"
     assert last_words(host, 1 << 63) == kept
+    # the boot before may have been a trial, but another one
+    assert f"--since=@{(1 << 63) // 10**9}" in host.ran[-1]
 
 
 def test_the_pieces_of_a_dump_are_put_together(host: Host) -> None:

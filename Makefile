@@ -16,7 +16,7 @@ COLLECTION := ansible_collections.carveout.memory
 UV_PIP_COMPILE := uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --group dev --extra augeas \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup demo test lint format unit fuzz kernel-test molecule tenant-test bench bench-memory lab-ssh lab-down lab-destroy build lock clean
+.PHONY: help setup demo test lint format unit fuzz kernel-test molecule tenant-test bench bench-memory bench-fleet lab-ssh lab-down lab-destroy build lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench: setup ## how fast one large host and 10,000 hosts are planned, in ratios;
 
 bench-memory: setup ## boot 320 GiB with each mechanism: what memory comes back; about 15 minutes
 	@python -m bench.memory --record bench/records/memory.json
+
+bench-fleet: setup ## 50 and 200 hosts behind sshd with nothing to do, beside a plain playbook, in ratios; root, about 10 minutes
+	@python -m bench.remote
 
 lab-ssh: setup ## log in to the lab's virtual host
 	@python -m lab ssh

@@ -100,8 +100,8 @@ def _planned(folder: Path, size: int, jobs: int, keep: bool = False) -> Run:
     process = subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, text=True)
     parent = worker = 0
     while process.poll() is None:
-        parent = max(parent, _peak_kib(process.pid))
-        worker = max([worker, *(_peak_kib(child) for child in _children(process.pid))])
+        parent = max(parent, peak_kib(process.pid))
+        worker = max([worker, *(peak_kib(child) for child in _children(process.pid))])
         time.sleep(_SAMPLE_SECONDS)
     wall = time.perf_counter() - started
     after = os.times()
@@ -112,7 +112,7 @@ def _planned(folder: Path, size: int, jobs: int, keep: bool = False) -> Run:
     return Run(size, jobs, wall, cpu, parent, worker if jobs > 1 else parent)
 
 
-def _peak_kib(pid: int) -> int:
+def peak_kib(pid: int) -> int:
     """VmHWM: what was resident at most."""
     try:
         found = re.search(r"^VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)

@@ -50,7 +50,9 @@ def pending(
             return [f"install the kernel {kernel}"]
         if layout.arguments and augeas is None and needs_augeas(system):
             return ["install python3-augeas"]
-        change = plan_boot(system, augeas, loader, layout.kernel_arguments or None, kernel)
+        change = plan_boot(
+            system, augeas, loader, layout.kernel_arguments or None, kernel if layout.arguments else ""
+        )
         steps = [*change.actions, *(edit.action for edit in leftovers(system))]
         if change.reboot_required or ((layout.arguments or layout.devices) and not carried(system, layout)):
             return [*steps, "reboot"]

@@ -80,3 +80,19 @@ def test_arguments_need_the_library_that_writes_them(tree: Tree, tmp_path: Path)
     carved = replace(LAYOUT, arguments=("memmap=1G%5G-1+2",), mounts=())
     (tmp_path / layout_path(carved.id).lstrip("/")).write_text(layout_text(carved))
     assert told(tree, carved.id) == ["install python3-augeas"]
+
+
+def test_the_kernel_that_the_plan_names_has_to_be_there_with_dmemfs(tree: Tree, tmp_path: Path) -> None:
+    loader = read_loader(tree, None)
+    wanted = ["install the kernel 5.4.119-1"]
+    assert pending(tree, None, loader, LAYOUT.id, "5.4.119-1") == wanted
+    for path, text in (
+        ("boot/vmlinuz-5.4.119-1", ""),
+        ("lib/modules/5.4.119-1/modules.dep", ""),
+        ("boot/config-5.4.119-1", "# CONFIG_DMEM is not set\n"),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert pending(tree, None, loader, LAYOUT.id, "5.4.119-1") == wanted
+    (tmp_path / "boot/config-5.4.119-1").write_text("CONFIG_DMEM=y\nCONFIG_DMEM_FS=m\n")
+    assert pending(tree, None, loader, LAYOUT.id, "5.4.119-1") == []

@@ -103,8 +103,11 @@ class ActionModule(ActionBase):
             raise NotSettled("the files of Carveout are not as they should be")
 
     def _said(self, command: str) -> str:
-        # through standard input: a command line alone gets a terminal from ssh, which ends its lines otherwise
-        done = self._low_level_execute_command("/bin/sh", in_data=command.encode())
+        if self._connection.has_pipelining:
+            # a command line alone gets a terminal from ssh, which ends its lines otherwise
+            done = self._low_level_execute_command("/bin/sh", in_data=command.encode())
+        else:
+            done = self._low_level_execute_command(command)
         if done["rc"] != 0:
             raise NotSettled(str(done["stderr"]).strip()[-500:] or f"{command[:80]} ended with {done['rc']}")
-        return str(done["stdout"])
+        return str(done["stdout"]).replace("\r\n", "\n")

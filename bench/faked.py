@@ -66,9 +66,10 @@ class _Tree(RealSystem):
 
 
 def can_enter(host: Path) -> str:
-    """Empty, or why this machine cannot fake a host: it takes mount namespaces and overlayfs."""
-    done = subprocess.run([ENTER, host, "true"], capture_output=True, text=True, check=False)
-    return done.stderr.strip() if done.returncode else ""
+    """Empty, or why this machine cannot fake a host: it takes mount namespaces, overlayfs and python3-augeas."""
+    command = "/usr/bin/python3 -c 'import augeas'"
+    done = subprocess.run([ENTER, host, command], capture_output=True, text=True, check=False)
+    return done.stderr.strip().split("\n")[-1] if done.returncode else ""
 
 
 def make_fleet(folder: Path, count: int) -> list[Path]:

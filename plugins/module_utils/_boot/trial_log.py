@@ -36,7 +36,9 @@ def last_words(system: System, since: int) -> str:
             "_TRANSPORT=kernel", "+", "_PID=1",
         ]
     )  # fmt: skip
-    if done.status == 0 and TRIAL_ARGUMENT in done.stdout:
+    # systemd names the argument on every boot: as the condition that was not met
+    told = [line.split() for line in done.stdout.split("\n") if "ommand line: " in line]
+    if done.status == 0 and any(TRIAL_ARGUMENT in words for words in told):
         return _end("journal", done.stdout)
     return (
         "The kernel's log of the trial was not kept: pstore has nothing, and the journal of the boot before this one"

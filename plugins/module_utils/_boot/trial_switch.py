@@ -31,8 +31,8 @@ def leftover(system: System) -> FileEdit:
 
 def arm(system: System, switch: FileEdit) -> None:
     """Have a boot on trial start it. Raises OSError and :class:`CarveoutError`."""
-    if switch.changed:
-        system.write(switch.path, switch.after or "", switch.mode)
+    # also where an older trial has left it: when it was written is when this one was prepared
+    system.write(switch.path, switch.after or "", switch.mode)
     systemctl(system, "daemon-reload")
     systemctl(system, "enable", SERVICE)
 

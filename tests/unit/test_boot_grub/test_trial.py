@@ -299,7 +299,7 @@ def test_where_the_switch_cannot_be_set_nothing_can_boot_on_trial(host: Host) ->
 def test_the_last_words_of_a_trial(host: Host) -> None:
     nothing = last_words(host, 0)
     assert "was not kept" in nothing
-    host.answers["--boot=-1"] = Completed(0, "Command line: ro quiet\nBUG", "")
+    host.answers["--boot=-1"] = Completed(0, "Command line: ro quiet\nskipped, unmet carveout.trial\nBUG", "")
     assert last_words(host, 0) == nothing
     host.answers["--boot=-1"] = Completed(
         0, "Command line: ro carveout.trial\n" + "line\n" * 99 + "BUG\n", ""

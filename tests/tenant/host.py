@@ -168,11 +168,11 @@ class Host:
 
     def carve(self, plan: Mapping[str, Any]) -> Job:
         """The main job with this plan."""
-        return self._playbook("carveout.memory.site", {"carveout_plan": plan})
+        return self.play("carveout.memory.site", {"carveout_plan": plan})
 
     def verify(self) -> None:
         """Hold the host to its layout; TenantError where it is not kept."""
-        done = self._playbook("carveout.memory.verify", {})
+        done = self.play("carveout.memory.verify", {})
         must(done.ok, f"the host does not verify:\n{done.said}")
 
     def tenants_text(self, plan: Mapping[str, Any]) -> str:
@@ -186,7 +186,8 @@ class Host:
         must(done.ok, f"{shlex.join(words)}: {done.said}")
         return done.said
 
-    def _playbook(self, name: str, variables: Mapping[str, Any]) -> Job:
+    def play(self, name: str, variables: Mapping[str, Any]) -> Job:
+        """A playbook on this host."""
         words = ["ansible-playbook", "-i", str(ROOT / "inventories" / "lab"), "--limit", self.name]
         extra = json.dumps({"carveout_hosts": self.name, **variables})
         return _ours([*words, "-e", extra, name])

@@ -19,7 +19,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import Car
 from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._version import VERSION
 
-from . import cli_check, cli_diff, cli_host, cli_plan, cli_predict, cli_verify
+from . import cli_adopt, cli_check, cli_diff, cli_host, cli_plan, cli_predict, cli_verify
 from .cli_files import internal_problem
 
 _COMMANDS = {
@@ -29,6 +29,7 @@ _COMMANDS = {
     "check": cli_check,
     "diff": cli_diff,
     "verify": cli_verify,
+    "adopt": cli_adopt,
 }
 
 

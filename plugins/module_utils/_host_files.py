@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from ._kdump import block_of, with_block
 from ._layout import LAYOUT_ID, Layout
 from ._mounts import MODULE_SERVICE, OWNER_SERVICE, service_texts, unit_text
+from ._sandbox import SANDBOX
 from ._system import System
 from ._tenant_units import UNIT_DIRECTORY, drop_in_path, drop_ins
 from ._version import VERSION
@@ -87,23 +88,21 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/bin/python3 -B {program_path(version)} restore
 TimeoutStartSec=180
-# It writes to sysfs, loads modules and writes a udev rule; it needs nothing else of the host.
+# It writes to sysfs, loads modules, writes a udev rule and has ndctl make namespaces; it needs nothing else.
+# SYS_ADMIN: addresses in /proc/iomem and sysfs, ndctl. SYS_PTRACE, DAC_READ_SEARCH: who has a device open.
+CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_MODULE CAP_SYS_PTRACE CAP_DAC_READ_SEARCH
+SystemCallFilter=@system-service @module
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
 UMask=0022
-NoNewPrivileges=yes
 ProtectSystem=strict
 ReadWritePaths=/run /sys
 ProtectHome=yes
 PrivateTmp=yes
-ProtectClock=yes
+PrivateMounts=yes
+PrivateNetwork=yes
 ProtectHostname=yes
-RestrictAddressFamilies=AF_UNIX AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-"""
+ProtectControlGroups=yes
+{SANDBOX}"""
     target = f"""\
 {HEADER}
 [Unit]

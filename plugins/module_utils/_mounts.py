@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ._sandbox import SANDBOX
 from ._units import kernel_size
 
 HUGETLBFS = "hugetlbfs"
@@ -131,7 +132,11 @@ Before={mount.unit} shutdown.target
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=-/sbin/modprobe dmemfs
-"""
+CapabilityBoundingSet=CAP_SYS_MODULE
+SystemCallFilter=@system-service @module
+RestrictAddressFamilies=none
+UMask=0077
+{SANDBOX}"""
     owner = f"""\
 {header}
 [Unit]
@@ -146,5 +151,10 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/chown -- {mount.owner}:{mount.group} {mount.path}
 ExecStart=/bin/chmod -- {mount.mode} {mount.path}
-"""
+CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_DAC_READ_SEARCH
+SystemCallFilter=@system-service
+RestrictAddressFamilies=AF_UNIX
+UMask=0077
+PrivateNetwork=yes
+{SANDBOX}"""
     return {MODULE_SERVICE: module, OWNER_SERVICE: owner}

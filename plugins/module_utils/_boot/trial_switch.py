@@ -8,6 +8,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from .._arguments import TRIAL_ARGUMENT
+from .._sandbox import SANDBOX
 from .._system import System
 from .._system_tools import systemctl
 from .._tenant_units import UNIT_DIRECTORY
@@ -65,12 +66,12 @@ FailureAction=reboot-force
 ExecStart=/bin/sleep infinity
 RuntimeMaxSec={seconds}
 OOMScoreAdjust=-1000
-NoNewPrivileges=yes
+CapabilityBoundingSet=
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
 RestrictAddressFamilies=none
-RestrictNamespaces=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-
+UMask=0077
+{SANDBOX}
 [Install]
 WantedBy=sysinit.target
 """

@@ -31,7 +31,10 @@ def dmemfs(layout: Layout, host: Host) -> list[Expectation]:
     pool, log = measured["pool"], measured["log"]
     path = f"pools.{mine[0].pool}.mechanism"
     if pool is None and log is None:
-        text = "neither debugfs nor the kernel's log tells what dmem= came to"
+        text = (
+            f"the kernel {host.kernel_running} shows no trace of dmemfs: neither debugfs nor its log tells what dmem= "
+            "came to"
+        )
         return [judge(SUBJECT, "pool", path, text, "known", "unknown", False, "")]
     result = [] if pool is None else _pool(layout, pool, path)
     if log is not None:

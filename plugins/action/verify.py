@@ -14,6 +14,8 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.plugin_utils.fleet_report.metrics import host_metrics
+from ansible_collections.carveout.memory.plugins.plugin_utils.fleet_report.record import Record, write_record
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.connection import (
     connection_variables,
     needs_ansible,
@@ -38,10 +40,12 @@ class ActionModule(ActionBase):
                 "layout": {"type": "dict"},
                 "committed": {"type": "bool", "default": False},
                 "junit": {"type": "path", "default": ""},
+                "record": {"type": "path", "default": ""},
             }
         )
         task_vars = task_vars or {}
         name = str(task_vars["inventory_hostname"])
+        layout = None
         try:
             layout = Layout.from_json(_plain(arguments["layout"])) if arguments["layout"] else None
             variables = connection_variables(self._connection, task_vars, self._templar.template)
@@ -53,14 +57,31 @@ class ActionModule(ActionBase):
                 junit=_junit(arguments["junit"], name, task_vars),
             )
         except (CarveoutError, SuiteError, AnsibleError, OSError) as error:
-            return {
-                "failed": True,
-                "msg": f"{name} cannot be verified: {error}",
-                "failures": [],
-                "expectations": [],
-                "host": {},
-            }
-        return answer(name, result)
+            text = f"{name} cannot be verified: {error}"
+            record = Record(name, False, (text,))
+            told = {"failed": True, "msg": text, "failures": [], "expectations": [], "host": {}}
+        else:
+            record = _record(name, result, layout)
+            told = answer(name, result)
+        told["metrics"] = host_metrics(record)
+        if arguments["record"]:
+            try:
+                write_record(arguments["record"], record)
+            except OSError as error:
+                told.update(failed=True, msg=f"{told['msg']}\nIt cannot be recorded: {error}")
+        return told
+
+
+def _record(name: str, result: SuiteResult, layout: Layout | None) -> Record:
+    found = result.hosts.get(name, {})
+    snapshot = found.get("host")
+    if layout is not None:
+        held: Any = layout.to_json()
+    else:
+        held = snapshot["layouts"].get(found["id"]) if snapshot else None
+    return Record(
+        name, result.passed, tuple(result.failures), tuple(found.get("expectations", [])), held, snapshot
+    )
 
 
 def _plain(data: Any) -> Any:

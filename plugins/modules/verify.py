@@ -35,12 +35,20 @@ options:
       - A path that ends in C(.xml) is the file; any other is a directory that gets one file for each host.
     type: path
     default: ""
+  record:
+    description:
+      - Directory on the controller for what was found, of which M(carveout.memory.fleet_report) makes its report. It
+        has to exist. Empty for none.
+    type: path
+    default: ""
 extends_documentation_fragment:
   - carveout.memory.attributes.reads
   - carveout.memory.attributes.controller
 seealso:
   - module: carveout.memory.memory_plan
   - module: carveout.memory.host_info
+  - module: carveout.memory.fleet_report
+  - module: carveout.memory.node_metrics
 """
 
 EXAMPLES = r"""
@@ -104,4 +112,9 @@ failures:
   type: list
   elements: str
   sample: []
+metrics:
+  description: What Prometheus may know of the host, in its text format.
+  returned: always
+  type: str
+  sample: "carveout_drift 0"
 """

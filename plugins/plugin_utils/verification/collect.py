@@ -23,6 +23,10 @@ class Unusable(Exception):
     """A host that cannot be verified at all; the message says why and what would help."""
 
 
+class Unreachable(Unusable):
+    """Nothing that is on the host, or not on it, would help."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """``name`` is the host's in the inventory."""
@@ -56,16 +60,29 @@ def collect(host: Any, folder: str | None) -> Evidence:
 
 
 def _run(host: Any, name: str, command: str) -> str:
-    done = host.run(command)
+    try:
+        done = host.run(command)
+    except RuntimeError as error:
+        # testinfra says so where ssh, or Ansible, did not get there
+        raise Unreachable(f"{name}: it cannot be reached: {_last_words(error)}") from None
     if done.rc != 0:
         said = done.stderr_bytes.decode("utf-8", "replace").strip() or "it says nothing"
         raise Unusable(f"{name}: {command[:120]} ended with status {done.rc}: {said}")
     return str(done.stdout_bytes.decode("utf-8", "replace"))
 
 
+def _last_words(error: RuntimeError) -> str:
+    """Of ssh, whose result is what the error carries; else of the error."""
+    said = getattr(error.args[0] if error.args else None, "stderr_bytes", b"").decode("utf-8", "replace")
+    lines = (said.strip() or str(error)).strip().splitlines()
+    return lines[-1] if lines else "it does not say why"
+
+
 def _snapshot(host: Any, name: str) -> Host:
     try:
         text = _run(host, name, shlex.join(["python3", "-B", program_path(), "host"]))
+    except Unreachable:
+        raise
     except Unusable as error:
         raise Unusable(f"{error} (Carveout's site playbook puts the program there)") from None
     try:

@@ -29,6 +29,7 @@ description:
   - The drop-in is edited through augeas, which also has to be able to read C(/etc/default/grub) and the other drop-ins.
     What counts is never these files, but the generated entry and C(/proc/cmdline).
   - Ends a trial boot that M(carveout.memory.trial_boot) prepared; what is written here is permanent.
+  - Takes away what a run that was killed left beside the files that it was writing.
   - Does not reboot; RV(reboot_required) tells whether the running kernel still has other arguments.
 options:
   arguments:
@@ -95,7 +96,8 @@ actions:
   elements: str
   sample:
     - write /etc/default/grub.d/zz-carveout.cfg
-    - run /usr/sbin/update-grub
+    - run /usr/sbin/grub-mkconfig -o /run/carveout/grub.cfg
+    - write /boot/grub/grub.cfg
 reboot_required:
   description:
     - Whether the running kernel is another than O(kernel), or was booted with other arguments of ours than it should
@@ -158,6 +160,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_bindi
     open_augeas,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._lock import BOOT, exclusive
+from ansible_collections.carveout.memory.plugins.module_utils._remains import clear, remains
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 
@@ -201,8 +204,12 @@ def main() -> None:
             change = plan(system, augeas, before, wanted, kernel)
             ended = [edit.action for edit in leftovers(system)]
             after = before if module.check_mode else apply(system, augeas, change)
-            if ended and not module.check_mode:
-                end(system)
+            left = remains(system)
+            if not module.check_mode:
+                if ended:
+                    end(system)
+                clear(system, left)
+            ended += [f"remove {path}" for path in left]
     except CarveoutError as error:
         module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
     except OSError as error:

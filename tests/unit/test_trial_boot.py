@@ -34,21 +34,20 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A host below a directory: Debian's menu, and update-grub as a script that writes another."""
+    """A host below a directory: Debian's menu, and grub-mkconfig as a script that writes another."""
 
     class Host(RealSystem):
         def __init__(self) -> None:
             super().__init__(str(tmp_path))
 
         def run(self, argv: list[str]) -> Completed:  # type: ignore[override]
-            if argv[0].endswith("update-grub"):
-                return super().run(["sh", f"{tmp_path}{argv[0]}", str(tmp_path)])
+            if argv[0].endswith("grub-mkconfig"):
+                return super().run(["sh", f"{tmp_path}{argv[0]}", str(tmp_path), *argv[1:]])
             return Completed(0, "ext2\n" if "--target=fs" in argv else "", "")
 
     files = {
         "etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n',
-        "usr/sbin/grub-mkconfig": "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n",
-        "usr/sbin/update-grub": (DATA / "update-grub").read_text(),
+        "usr/sbin/grub-mkconfig": (DATA / "grub-mkconfig").read_text(),
         "boot/grub/grub.cfg": (DATA / "debian13.cfg").read_text(),
         "boot/grub/grubenv": "# GRUB Environment Block\n".ljust(1024, "#"),
         "proc/cmdline": "BOOT_IMAGE=/boot/vmlinuz-6.12.1-test root=UUID=1 ro quiet\n",
@@ -118,10 +117,10 @@ def test_what_becomes_permanent_ends_the_trial(root: Path, run: Run) -> None:
         pytest.skip(f"augeas is not installed: {error}")
     assert Augeas
     # a generated menu that can boot an entry once, and reads the host's own
-    script = (DATA / "update-grub").read_text().replace("; then set", "; then\n save_env next_entry\n set")
-    script += 'echo "source /boot/grub/custom.cfg" >> "$1/boot/grub/grub.cfg"\n'
-    (root / "usr/sbin/update-grub").write_text(script)
-    subprocess.run(["sh", str(root / "usr/sbin/update-grub"), str(root)], check=True)
+    script = (DATA / "grub-mkconfig").read_text().replace("; then set", "; then\n save_env next_entry\n set")
+    script += 'echo "source /boot/grub/custom.cfg" >> "$1${3:-/boot/grub/grub.cfg}"\n'
+    (root / "usr/sbin/grub-mkconfig").write_text(script)
+    subprocess.run(["sh", str(root / "usr/sbin/grub-mkconfig"), str(root)], check=True)
     before = files(root)
     run(arguments=OURS)
     entry = next_entry(
@@ -131,7 +130,7 @@ def test_what_becomes_permanent_ends_the_trial(root: Path, run: Run) -> None:
     predicted = run(kernel_cmdline, arguments=OURS, _ansible_check_mode=True)
     done = run(kernel_cmdline, arguments=OURS)
     assert predicted["actions"] == done["actions"]
-    assert done["actions"][2:] == ["write /boot/grub/grubenv", f"remove {ENTRIES}", f"remove {UNIT}"]
+    assert done["actions"][3:] == ["write /boot/grub/grubenv", f"remove {ENTRIES}", f"remove {UNIT}"]
     assert done["reboot_required"] is False
     assert done["boot_arguments"] == ["root=UUID=1", "ro", "quiet", *OURS]
     assert run(kernel_cmdline, arguments=OURS)["changed"] is False

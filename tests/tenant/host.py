@@ -204,17 +204,17 @@ def lab_plan() -> dict[str, Any]:
     return plan
 
 
+def our_environment() -> dict[str, str]:
+    """What the Makefile sets, for a command of the environment that this Python belongs to."""
+    folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8", "PATH": folders}
+
+
 def _ours(words: Sequence[str]) -> Job:
-    """Run a command of the environment that this Python belongs to, with what the Makefile sets."""
+    """Run one of our commands."""
     bin_folder = Path(sys.executable).parent
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "LC_ALL": "C.UTF-8",
-        "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-    }
     done = subprocess.run(
-        [str(bin_folder / words[0]), *words[1:]], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+        [str(bin_folder / words[0]), *words[1:]], cwd=ROOT, env=our_environment(), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return Job(done.returncode == 0, done.stdout)

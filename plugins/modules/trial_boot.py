@@ -32,10 +32,13 @@ options:
     description:
       - Arguments that only the trial has. They stand behind all others and behind C(carveout.trial), by which a trial
         is known.
-      - V(panic=30) has a kernel that panics reboot after so many seconds.
+      - V(panic=30) has a kernel that panics reboot after so many seconds, V(systemd.crash_reboot) has systemd reboot
+        the host where it crashes, instead of doing nothing any more.
+      - Where the host has a hardware watchdog that nobody uses, C(systemd.watchdog_sec=60) is added, so that it resets
+        a host whose systemd or kernel hangs. Any C(systemd.watchdog_sec=) of yours is kept instead, also V(0).
     type: list
     elements: str
-    default: [panic=30]
+    default: [panic=30, systemd.crash_reboot]
   seconds:
     description: After how long the host reboots itself unless the trial was ended before.
     type: int
@@ -94,7 +97,14 @@ boot_arguments:
   returned: success and O(state=present)
   type: list
   elements: str
-  sample: ["root=UUID=0f1c", "ro", "quiet", "carveout.layout=0123456789abcdef", "carveout.trial", "panic=30"]
+  sample:
+    - root=UUID=0f1c
+    - ro
+    - carveout.layout=0123456789abcdef
+    - carveout.trial
+    - panic=30
+    - systemd.crash_reboot
+    - systemd.watchdog_sec=60
 log:
   description:
     - The end of the kernel's log of the trial, where the host came back from one by itself and kept it; else why there
@@ -188,7 +198,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "arguments": {"type": "list", "elements": "str"},
-            "extra": {"type": "list", "elements": "str", "default": ["panic=30"]},
+            "extra": {"type": "list", "elements": "str", "default": ["panic=30", "systemd.crash_reboot"]},
             "seconds": {"type": "int", "default": 900},
             "kernel": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

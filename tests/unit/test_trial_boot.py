@@ -85,7 +85,7 @@ def test_a_trial_begins_once_and_ends_once(root: Path, run: Run) -> None:
     assert run(arguments=OURS) == predicted
     assert predicted["changed"] is True
     assert predicted["actions"] == [f"write {path}" for path in (UNIT, ENTRIES, "/boot/grub/grubenv")]
-    assert predicted["boot_arguments"][-2:] == ["carveout.trial", "panic=30"]
+    assert predicted["boot_arguments"][-3:] == ["carveout.trial", "panic=30", "systemd.crash_reboot"]
     assert " ".join(OURS) in " ".join(predicted["boot_arguments"])
     assert run(arguments=OURS)["changed"] is False
 

@@ -13,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .._arguments import split
 from .._system import System
 from . import bls, sdboot, trial_switch
 from .change import FileEdit, check_arguments
+from .reading import read_text
 from .trial_blscfg import EntryMenu
 from .trial_grub import GeneratedMenu
 from .trial_loader import Trial, TrialLoader, not_as_meant
 from .trial_sdboot import OneShot
+from .trial_watchdog import watchdog_arguments
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,14 @@ def plan_trial(
 ) -> PlannedTrial:
     """The next boot with ``wanted`` and, for this boot only, ``extra``, ended by the host itself after ``seconds``.
 
-    ``kernel`` is the release to boot, empty for that of the default entry. Changes nothing. Raises
-    :class:`InvalidInput` for what are no arguments, :class:`NotPossible` where this host has no way of a trial boot.
+    A hardware watchdog that nobody uses is started with it. ``kernel`` is the release to boot, empty for that of the
+    default entry. Changes nothing. Raises :class:`InvalidInput` for what are no arguments, :class:`NotPossible` where
+    this host has no way of a trial boot.
     """
     check_arguments(wanted)
     loader = _loader(system)
-    entry = loader.plan(system, wanted, extra, kernel)
+    given = [*extra, *split(read_text(system, "/proc/cmdline") or "")]
+    entry = loader.plan(system, wanted, [*extra, *watchdog_arguments(system, given)], kernel)
     return PlannedTrial(trial_switch.planned(system, seconds), entry, loader)
 
 

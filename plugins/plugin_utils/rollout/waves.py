@@ -50,7 +50,7 @@ def wave_sizes(waves: Sequence[object], count: int) -> list[int]:
     wanted = [_size(index, given, count) for index, given in enumerate(waves)]
     if not wanted:
         raise InvalidInput.of("carveout_waves", "empty", 'the list is empty; try [1, "10%", "50%", "100%"]')
-    sizes = []
+    sizes: list[int] = []
     while count:
         size = min(count, wanted[min(len(sizes), len(wanted) - 1)])
         sizes.append(size)

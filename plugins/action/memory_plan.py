@@ -22,6 +22,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.cli_files import (
 from ansible_collections.carveout.memory.plugins.plugin_utils.memory_map import lines, map_before, parts
 from ansible_collections.carveout.memory.plugins.plugin_utils.picture_text import layout_text
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 
 
 class ActionModule(ActionBase):
@@ -43,6 +44,7 @@ class ActionModule(ActionBase):
             }
         )
         try:
+            refuse_told(task_vars)
             plan = planned(arguments["plan"])
             # Ansible's values carry tags in subclasses of their own; the readers want plain data.
             host = host_from_json(json.loads(json.dumps(arguments["host"])))

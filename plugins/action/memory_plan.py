@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, InvalidInput
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
@@ -52,7 +53,8 @@ class ActionModule(ActionBase):
             previous = Layout.from_json(given) if given else committed_layout(host)
             layout = make_layout(plan, host, previous, arguments["replan"])
         except CarveoutError as error:
-            text = "\n".join(f"- {problem}" for problem in error.problems)
+            # a key of the plan may be anything
+            text = printable("\n".join(f"- {problem}" for problem in error.problems))
             return {
                 "failed": True,
                 "msg": f"The memory plan cannot be carried out on this host:\n{text}",

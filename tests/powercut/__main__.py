@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
     )
     parser.add_argument("step", nargs="*", choices=[*_STEPS, []], help="default: all")
-    parser.add_argument("--folder", type=Path, default=Path(".lab/powercut-record"), help="where the recording lies")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(".lab/powercut-record"), help="where the recording lies"
+    )
     parser.add_argument("--name", default="powercut", help="the lab's machine (default: powercut)")
     parser.add_argument(
         "--linux-every", type=int, default=10, metavar="N", help="look as Linux at each Nth flush"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.safety.faults import plan
+from tests.safety.host import plan
 from tests.tenant.host import must
 
 from .record import SIZES, CutHost, Recorded, convert, permanent
@@ -85,7 +85,7 @@ def cut_runs(host: CutHost) -> None:
     for cut in CUTS:
         started = time.monotonic()
         old = "A" if wanted == "B" else "B"
-        run = host.begin(plan(SIZES[wanted]))
+        run = host.run_to(plan(SIZES[wanted]))
         found = run.wait_for(
             f"TASK [carveout.memory.boot : {cut.task}", f"TASK [carveout.memory.dax : {cut.task}"
         )

@@ -21,8 +21,7 @@ from typing import Any
 from ansible_collections.carveout.memory.lab import qmp
 from ansible_collections.carveout.memory.lab.vm import Wishes
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import layout_id, split
-from tests.safety.faults import plan
-from tests.safety.host import NODE_MEMORY, SafetyHost
+from tests.safety.host import NODE_MEMORY, SafetyHost, plan
 from tests.tenant.host import ROOT, must, our_environment, wait_for
 
 #: Sizes of the pool in the layouts A and B, in MiB.
@@ -112,12 +111,11 @@ class CutHost(SafetyHost):
         qmp.execute(self.folder / "qmp.sock", "quit")
         wait_for("the machine's end", 30, lambda: self._vm.pid() is None)
 
-    def begin(self, wanted: Mapping[str, Any]) -> Run:
-        """The main job, begun."""
+    def run_to(self, wanted: Mapping[str, Any]) -> Run:
+        """The main job, begun: what it says can be seen meanwhile."""
         self.hang_up()
-        variables = {"carveout_plan": wanted, "carveout_hosts": self.name, "carveout_reboot_timeout": 600}
-        words = ["ansible-playbook", "-i", str(ROOT / "inventories/lab"), "--limit", self.name]
-        return Run([*words, "-e", json.dumps(variables), "carveout.memory.site"])
+        variables = {"carveout_plan": wanted, "carveout_reboot_timeout": 600}
+        return Run(self.play_words("carveout.memory.site", variables))
 
     def line(self) -> str:
         """The command line of the running kernel."""

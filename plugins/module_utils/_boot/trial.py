@@ -13,11 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._arguments import split
 from .._system import System
 from . import bls, sdboot, trial_switch
 from .change import FileEdit, check_arguments
-from .reading import read_text
 from .trial_blscfg import EntryMenu
 from .trial_grub import GeneratedMenu
 from .trial_loader import Trial, TrialLoader, not_as_meant
@@ -63,8 +61,7 @@ def plan_trial(
     """
     check_arguments(wanted)
     loader = _loader(system)
-    given = [*extra, *split(read_text(system, "/proc/cmdline") or "")]
-    entry = loader.plan(system, wanted, [*extra, *watchdog_arguments(system, given)], kernel)
+    entry = loader.plan(system, wanted, [*extra, *watchdog_arguments(system, extra)], kernel)
     return PlannedTrial(trial_switch.planned(system, seconds), entry, loader)
 
 

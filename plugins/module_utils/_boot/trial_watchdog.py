@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._arguments import parse
+from .._arguments import TRIAL_ARGUMENT, parse, split
 from .._system import System
 from .reading import read_text
 
@@ -24,15 +24,22 @@ _CLASS = "/sys/class/watchdog"
 _RESET = 0x20
 
 
-def watchdog_arguments(system: System, given: Sequence[str]) -> list[str]:
+def watchdog_arguments(system: System, extra: Sequence[str]) -> list[str]:
     """What has systemd start the host's watchdog during a trial; none where that is not ours to do.
 
     A watchdog that somebody feeds already (systemd, a daemon, a cluster's fencing) is left to him, and so is one that
-    ``given``, the other arguments of the trial's kernel, tell of.
+    the host's own arguments, or ``extra``, tell of. A host whose last trial was committed still runs with what that
+    trial had: nobody else feeds that watchdog.
     """
-    named = any(parse(argument).name == ARGUMENT for argument in given)
-    idle = (read_text(system, f"{_FIRST}/state") or "").strip() == "inactive"
-    return [f"{ARGUMENT}={SECONDS}"] if idle and not named else []
+    running = split(read_text(system, "/proc/cmdline") or "")
+    end = running.index(TRIAL_ARGUMENT) if TRIAL_ARGUMENT in running else len(running)
+    state = (read_text(system, f"{_FIRST}/state") or "").strip()
+    idle = state == "inactive" or (state == "active" and _names(running[end:]))
+    return [f"{ARGUMENT}={SECONDS}"] if idle and not _names([*extra, *running[:end]]) else []
+
+
+def _names(arguments: Sequence[str]) -> bool:
+    return any(parse(argument).name == ARGUMENT for argument in arguments)
 
 
 def watchdog_told(system: System) -> str:

@@ -331,6 +331,9 @@ WATCHDOG = "/sys/class/watchdog/watchdog0"
         ("inactive\n", ["panic=30", "systemd.watchdog_sec=0"], "", []),
         ("inactive\n", ["panic=30"], " systemd.watchdog_sec=off", []),
         (None, ["panic=30"], "", []),
+        # the last trial was committed, and this is still its boot
+        ("active\n", ["panic=30"], " carveout.trial systemd.watchdog_sec=60", ["systemd.watchdog_sec=60"]),
+        ("active\n", ["panic=30"], " systemd.watchdog_sec=9 carveout.trial panic=30", []),
     ],
 )
 def test_a_watchdog_that_nobody_uses_is_started_with_the_trial(

@@ -52,6 +52,12 @@ options:
       - On hosts of systemd-boot a kernel that does not boot by default anyway is refused.
       - Only for O(state=present).
     type: str
+  measured:
+    description:
+      - C(state.loader.owned) of the snapshot that O(arguments) were planned for. Where the boot loader has other
+        arguments of Carveout's now, another run is at work, and this one is refused. Without it, that is not looked at.
+    type: list
+    elements: str
 requirements:
   - root
   - GRUB with C(/etc/default/grub), C(/etc/default/grub.d) and C(/boot/grub/grub.cfg), as the Debian family has it,
@@ -149,6 +155,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 
 from ansible_collections.carveout.memory.plugins.module_utils._boot.loader import (
     apply,
+    check_same,
     needs_augeas,
     plan,
     read_loader,
@@ -187,6 +194,7 @@ def main() -> None:
             "arguments": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "kernel": {"type": "str"},
+            "measured": {"type": "list", "elements": "str"},
         },
         required_if=[("state", "present", ["arguments"])],
         supports_check_mode=True,
@@ -201,6 +209,8 @@ def main() -> None:
     try:
         with exclusive(BOOT):
             before = read_loader(system, augeas)
+            if module.params["measured"] is not None:
+                check_same(before, module.params["measured"])
             change = plan(system, augeas, before, wanted, kernel)
             ended = [edit.action for edit in leftovers(system)]
             after = before if module.check_mode else apply(system, augeas, change)

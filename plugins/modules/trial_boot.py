@@ -48,6 +48,12 @@ options:
       - Release of the kernel to boot, as C(uname -r) shows it. Without it, that of the default entry.
     type: str
     default: ""
+  measured:
+    description:
+      - C(state.loader.trial) of the snapshot that the arguments were planned for. Where a trial was prepared since,
+        another run is at work, and this one is refused. Without it, that is not looked at.
+      - Only for O(state=present).
+    type: str
   state:
     description:
       - V(present) prepares the trial.
@@ -141,6 +147,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._arguments import 
 from ansible_collections.carveout.memory.plugins.module_utils._boot.change import FileEdit
 from ansible_collections.carveout.memory.plugins.module_utils._boot.trial import (
     begin,
+    check_alone,
     end,
     leftovers,
     plan_trial,
@@ -153,6 +160,8 @@ from ansible_collections.carveout.memory.plugins.module_utils._system import Rea
 
 
 def _present(system: System, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    if params["measured"] is not None:
+        check_alone(system, params["measured"])
     trial = plan_trial(
         system, params["arguments"], params["extra"], params["seconds"], kernel=params["kernel"]
     )
@@ -201,6 +210,7 @@ def main() -> None:
             "extra": {"type": "list", "elements": "str", "default": ["panic=30", "systemd.crash_reboot"]},
             "seconds": {"type": "int", "default": 900},
             "kernel": {"type": "str", "default": ""},
+            "measured": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["arguments"])],

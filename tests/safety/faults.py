@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tests.tenant.host import must
 
-from . import stopped, trials
+from . import stopped, together, trials
 from .host import SafetyHost
 
 
@@ -52,4 +52,5 @@ FAULTS: dict[str, Callable[[SafetyHost], None]] = {
     "killed-verified": stopped.verified,
     "killed-committing": stopped.committing,
     "killed-permanent": stopped.permanent,
+    "two-runs": together.two_runs,
 }

@@ -221,7 +221,7 @@ def test_a_missing_lens_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch
 
 def test_documentation_and_specification_agree() -> None:
     documentation = yaml.safe_load(kernel_cmdline.DOCUMENTATION)
-    assert set(documentation["options"]) == {"arguments", "state", "kernel"}
+    assert set(documentation["options"]) == {"arguments", "state", "kernel", "measured"}
     assert documentation["extends_documentation_fragment"] == ["carveout.memory.attributes"]
     returned = set(yaml.safe_load(kernel_cmdline.RETURN))
     assert returned == {"actions", "reboot_required", "boot_arguments", "previous", "problems"}

@@ -157,8 +157,35 @@ def test_systemd_takes_the_unit_as_it_is_meant(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+OPTIONS = ("arguments", "extra", "seconds", "kernel", "measured", "state")
+
+
 def test_documentation_and_specification_agree() -> None:
     documentation = yaml.safe_load(trial_boot.DOCUMENTATION)
-    assert set(documentation["options"]) == {"arguments", "extra", "seconds", "kernel", "state"}
+    assert set(documentation["options"]) == {*OPTIONS}
     for task in yaml.safe_load(trial_boot.EXAMPLES):
         assert "carveout.memory.trial_boot" in task
+
+
+def test_of_two_runs_that_measured_the_same_host_only_one_begins_a_trial(root: Path, run: Run) -> None:
+    first = run(arguments=OURS, measured="")
+    assert first["changed"]
+    before = files(root)
+    other = ["carveout.layout=fedcba9876543210", *OURS[1:]]
+    for check in (True, False):
+        refused = run(arguments=other, measured="", _ansible_check_mode=check)
+        assert "another run has prepared a trial boot" in refused["msg"]
+        assert files(root) == before
+    # what a run left that was killed is there when the next one measures
+    left = str((root / UNIT.lstrip("/")).stat().st_mtime_ns)
+    assert run(arguments=other, measured=left)["changed"]
+
+
+def test_of_two_runs_that_measured_the_same_host_only_one_changes_the_arguments(root: Path, run: Run) -> None:
+    before = files(root)
+    refused = run(
+        kernel_cmdline, arguments=OURS, measured=["carveout.layout=fedcba9876543210", "memmap=1G%5G-1+2"]
+    )
+    assert "another run has changed this host's arguments" in refused["msg"]
+    assert files(root) == before
+    assert run(kernel_cmdline, arguments=OURS, measured=[], _ansible_check_mode=True)["changed"]

@@ -18,7 +18,7 @@ from . import bls, sdboot, trial_switch
 from .change import FileEdit, check_arguments
 from .trial_blscfg import EntryMenu
 from .trial_grub import GeneratedMenu
-from .trial_loader import Trial, TrialLoader, not_as_meant
+from .trial_loader import Trial, TrialLoader, not_as_meant, refused
 from .trial_sdboot import OneShot
 from .trial_watchdog import watchdog_arguments
 
@@ -63,6 +63,19 @@ def plan_trial(
     loader = _loader(system)
     entry = loader.plan(system, wanted, [*extra, *watchdog_arguments(system, extra)], kernel)
     return PlannedTrial(trial_switch.planned(system, seconds), entry, loader)
+
+
+def check_alone(system: System, measured: str) -> None:
+    """Raise :class:`NotPossible` where a trial was prepared since the host was measured: another run is at work.
+
+    ``measured`` is what told the prepared trial from others then (``state.loader.trial`` of the snapshot).
+    """
+    now = trial_switch.prepared(system)
+    if now and now != measured:
+        raise refused(
+            "another run has prepared a trial boot of this host since this one measured it; let that one end, then run"
+            " again"
+        )
 
 
 def begin(system: System, trial: PlannedTrial) -> None:

@@ -57,7 +57,7 @@ def test_the_state_of_an_untouched_host(tree: Any) -> None:
         menu="/boot/grub/grub.cfg",
     )
     assert state.to_json() == {
-        "kind": "grub", "problem": "", "drop_in": DROP_IN, "drop_in_text": "", "owned": [],
+        "kind": "grub", "problem": "", "drop_in": DROP_IN, "drop_in_text": "", "owned": [], "trial": "",
     }  # fmt: skip
 
 

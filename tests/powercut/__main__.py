@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ansible_collections.carveout.memory.lab.disk import PARTITION_START
 from ansible_collections.carveout.memory.lab.errors import LabError
 from tests.tenant.host import TenantError
 
@@ -75,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _replay(recorded: Recorded, options: argparse.Namespace) -> Result:
     disk = options.folder / "replayed.raw"
-    subprocess.run(["cp", "--sparse=always", str(recorded.base), str(disk)], check=True)
+    source = f"driver=raw,offset={PARTITION_START},file.driver=file,file.filename={recorded.base}"
+    subprocess.run(["qemu-img", "convert", "--image-opts", source, "-O", "raw", str(disk)], check=True)
     try:
         replay = Replay(disk, Recording(recorded.writes), recorded.names, recorded.layouts, options.seed)
         result = replay.run(options.linux_every)

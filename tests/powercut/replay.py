@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.carveout.memory.lab.disk import PARTITION_START
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_words import GrubScriptError
 from tests.tenant.host import TenantError
 
@@ -42,7 +43,7 @@ class Replay:
         layouts: Mapping[str, str],
         seed: int,
     ) -> None:
-        self._disk = Disk(disk)
+        self._disk = Disk(disk, PARTITION_START)
         self._recording = recording
         self._names = names
         self._layouts = layouts
@@ -73,7 +74,8 @@ class Replay:
         return self.result
 
     def _in_journal(self, write: Write) -> bool:
-        return any(start <= write.start and write.start + write.size <= end for start, end in self._journal)
+        first = write.start - PARTITION_START
+        return any(start <= first and first + write.size <= end for start, end in self._journal)
 
     def _look(self, number: int) -> bool:
         """Whether GRUB finds something else than before."""

@@ -1,6 +1,6 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A disk as GRUB reads it, which replays no journal, and as Linux does after a power cut."""
+"""A file system as GRUB reads it, which replays no journal, and as Linux does after a power cut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.carveout.memory.lab.disk import PARTITION_START
 from ansible_collections.carveout.memory.plugins.module_utils._arguments import layout_id, split
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_files import DROP_IN, owned_tokens
 from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_menu import BootEntry, next_entry
@@ -51,7 +50,7 @@ def _grub_read(disk: Path, path: str) -> str | None:
 
 
 def _fstest(disk: Path, command: str, path: str) -> subprocess.CompletedProcess[bytes]:
-    words = ["grub-fstest", str(disk), command, f"(loop0,msdos1){path}"]
+    words = ["grub-fstest", str(disk), command, f"(loop0){path}"]
     return subprocess.run(words, capture_output=True, check=False)
 
 
@@ -61,7 +60,7 @@ def check_linux(disk: Path, undo: Path, allowed: Mapping[str, str]) -> None:
     ``allowed`` are the layouts' arguments by their IDs. The disk is left as it was.
     """
     undo.unlink(missing_ok=True)
-    where = f"{disk}?offset={PARTITION_START}"
+    where = str(disk)
     try:
         # what a boot does by itself; status 4 and more: a person is needed
         done = subprocess.run(["e2fsck", "-fp", "-z", str(undo), where], capture_output=True, check=False)
@@ -115,11 +114,10 @@ def _names(where: str, path: str) -> list[str]:
 
 
 def journal(disk: Path) -> list[tuple[int, int]]:
-    """The ranges of the disk in which ext4's journal lies: GRUB looks at nothing there."""
-    where = f"{disk}?offset={PARTITION_START}"
-    done = subprocess.run(["debugfs", "-R", "stat <8>", where], capture_output=True, check=True)
+    """The ranges of the partition in which ext4's journal lies: GRUB looks at nothing there."""
+    done = subprocess.run(["debugfs", "-R", "stat <8>", str(disk)], capture_output=True, check=True)
     found = re.findall(r"\([0-9]+(?:-[0-9]+)?\):([0-9]+)(?:-([0-9]+))?", done.stdout.decode())
     must(bool(found), "the journal was not found")
     block = 4096
     ranges = [(int(first), int(last or first) + 1) for first, last in found]
-    return [(PARTITION_START + start * block, PARTITION_START + end * block) for start, end in ranges]
+    return [(start * block, end * block) for start, end in ranges]

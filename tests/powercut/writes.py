@@ -57,18 +57,22 @@ class Recording:
 
 
 class Disk:
-    """A disk in a file, to which a recording is applied."""
+    """A disk in a file, or a partition of it that begins at ``first``, to which a recording is applied."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first: int = 0) -> None:
         self.path = path
+        self._first = first
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT)
-        self._pending: list[tuple[Write, bytes, bytes]] = []
+        self._pending: list[tuple[int, bytes, bytes]] = []
 
     def apply(self, write: Write, data: bytes) -> None:
         """Do a write; it may be lost until :meth:`flush`."""
-        before = os.pread(self._handle, write.size, write.start)
-        self._pending.append((write, before, data))
-        os.pwrite(self._handle, data, write.start)
+        start = write.start - self._first
+        if start < 0:
+            raise ValueError(f"a write at {write.start:#x} is none of the partition")
+        before = os.pread(self._handle, write.size, start)
+        self._pending.append((start, before, data))
+        os.pwrite(self._handle, data, start)
 
     def flush(self) -> None:
         """Nothing of before can be lost any more."""
@@ -83,16 +87,16 @@ class Disk:
     def some(self, chance: random.Random) -> Iterator[None]:
         """The disk with any of the writes that may be lost, each by itself; with all of them again afterwards."""
         self._lose()
-        for write, _, data in self._pending:
+        for start, _, data in self._pending:
             if chance.random() < 0.5:
-                os.pwrite(self._handle, data, write.start)
+                os.pwrite(self._handle, data, start)
         try:
             yield
         finally:
             self._lose()
-            for write, _, data in self._pending:
-                os.pwrite(self._handle, data, write.start)
+            for start, _, data in self._pending:
+                os.pwrite(self._handle, data, start)
 
     def _lose(self) -> None:
-        for write, before, _ in reversed(self._pending):
-            os.pwrite(self._handle, before, write.start)
+        for start, before, _ in reversed(self._pending):
+            os.pwrite(self._handle, before, start)

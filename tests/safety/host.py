@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.carveout.memory.lab import machine
+from ansible_collections.carveout.memory.lab.flavour import DEFAULT, Flavour
 from ansible_collections.carveout.memory.lab.vm import Wishes
 from tests.tenant.host import ROOT, Host, Job, must
 
@@ -16,7 +17,8 @@ NODE_MEMORY = (3 * machine.GIB, 2 * machine.GIB)
 #: What a boot reads and writes, and what Carveout has on a host.
 _FILES = (
     "/boot/grub/grub.cfg", "/boot/grub/grubenv", "/boot/grub/custom.cfg", "/etc/default/grub",
-    "/etc/default/grub.d", "/etc/grub.d", "/etc/carveout", "/etc/systemd/system",
+    "/etc/default/grub.d", "/etc/grub.d", "/etc/kernel",
+    "/boot/efi/loader/loader.conf", "/boot/efi/loader/entries", "/etc/carveout", "/etc/systemd/system",
 )  # fmt: skip
 #: Bytes by which MemTotal differs from boot to boot: where the kernel lies decides what it can give back.
 _MEMTOTAL = 1 << 20
@@ -46,8 +48,13 @@ class State(NamedTuple):
 class SafetyHost(Host):
     """A host with a layout committed by a trial boot; its power is cycled by the lab."""
 
+    def __init__(self, name: str, flavour: Flavour = DEFAULT) -> None:
+        super().__init__(name)
+        self._flavour = flavour
+
     def up(self) -> None:
-        self._vm.up(Wishes(node_memory=NODE_MEMORY), 600)
+        wishes = Wishes(NODE_MEMORY, firmware=self._flavour.firmware, loader=self._flavour.loader)
+        self._vm.up(wishes, 600)
 
     def site(self, plan: Mapping[str, Any], **others: Any) -> Job:
         """The main job. The connection of before does not outlive its reboots."""

@@ -28,7 +28,7 @@ from .ownership import owned_runs
 COMMAND_LINE = "/etc/kernel/cmdline"
 DEFAULTS = "/etc/default/grub"
 KERNELOPTS = "kernelopts"
-_REFERENCE = re.compile(rf"(?:^|[ \t])\${KERNELOPTS}(?![A-Za-z0-9_])")
+REFERENCE = re.compile(rf"(?:^|[ \t])\${KERNELOPTS}(?![A-Za-z0-9_])")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def places_of(
     for path, entry in entries.items():
         if entry.value("linux") is None:
             continue
-        if _REFERENCE.search(entry.value("options") or ""):
+        if REFERENCE.search(entry.value("options") or ""):
             referred.append(path)
         elif not entry.rescue:
             text = read(path) or ""

@@ -250,7 +250,7 @@ def test_where_grub_cannot_write_no_trial_is_begun(
         ("/boot/grub/grub.cfg", MENU.replace(" quiet\n", "; true\n", 1).replace("{\n\tload", "{ load"), "one command"),
         ("/boot/grub/grub.cfg", MENU.replace(" quiet\n", " -- quiet\n", 1) + CUSTOM, "the kernel reads no argument"),
         ("/etc/default/grub", None, "not a GRUB as Debian configures it"),
-        ("/boot/grub2/grub.cfg", "blscfg\n", "the host boots by entry files"),
+        ("/boot/grub2/grub.cfg", "blscfg\n", "the menu is empty"),
     ],
 )  # fmt: skip
 def test_what_makes_a_trial_impossible_is_said(host: Host, path: str, text: str | None, said: str) -> None:

@@ -213,3 +213,29 @@ def test_a_bootctl_that_does_nothing_is_noticed(host: Any, monkeypatch: pytest.M
     with pytest.raises(CarveoutError, match=r"m-6\.12\.107\.conf would boot next with .*, not the trial"):
         begin(host, plan_trial(host, OURS, EXTRA, 900))
     assert host.files() == before
+
+
+@pytest.mark.parametrize("wanted", [OURS, OTHERS, None])
+def test_a_kernel_installed_during_a_trial_inherits_nothing_of_it(
+    host: Any, wanted: list[str] | None
+) -> None:
+    """Without /etc/kernel/cmdline kernel-install takes the running command line, be it a verified trial's."""
+    host.remove("/etc/kernel/cmdline")
+    untouched = host.files()
+    begin(host, plan_trial(host, OURS, EXTRA, 900))
+    boot(host)
+    host.change_to(OURS)
+    end(host)
+    running = " ".join(host.read("/proc/cmdline").split()[1:])
+    entry(host, "m-6.12.200.conf", "6.12.200", running, "sort-key debian\n")
+    entry(host, "m-6.12.150.conf", "6.12.150", f"{running} systemd.machine_id=m", "sort-key debian\n")
+    assert "carveout.trial" in (host.state().boot_arguments or ())
+    change = host.change_to(wanted)
+    assert change.changed and not host.change_to(wanted).changed
+    ours = f" {' '.join(wanted)}" if wanted else ""
+    assert f"options    root=UUID=1 ro quiet{ours} \n" in host.read(f"{ENTRIES}/m-6.12.200.conf")
+    assert f"root=UUID=1 ro quiet{ours} systemd.machine_id=m \n" in host.read(f"{ENTRIES}/m-6.12.150.conf")
+    if wanted is None:
+        for release in ("200", "150"):
+            host.remove(f"{ENTRIES}/m-6.12.{release}.conf")
+        assert host.files() == untouched

@@ -8,6 +8,7 @@ machine's. Nothing about them needs a boot, so they show what a run asks, not wh
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -41,27 +42,33 @@ PLAN: dict[str, Any] = {
 #: GiB of each of the two nodes, by class of hosts.
 SHAPES = ((16, 16), (32, 16), (24, 48), (64, 64))
 
-_UPDATE_GRUB = CHECKOUT / "tests/unit/test_boot_data/update-grub"
+_MKCONFIG = CHECKOUT / "tests/unit/test_boot_data/grub-mkconfig"
 _DEFAULTS = 'GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX="console=ttyS0"\n'
 #: There is no systemd to ask: of what Carveout asks it, all is well.
 _SYSTEMCTL = "#!/bin/sh\nexit 0\n"
 _WORDS = {1: "System RAM", 2: "Reserved"}
 
 
-class _Tree(RealSystem):
-    """The directory as a host whose update-grub is a script."""
+class Tree(RealSystem):
+    """The directory as a host whose grub-mkconfig is a script."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(str(root))
         self._tree = root
+        self.ran: list[list[str]] = []
 
     def run(self, argv: Sequence[str]) -> Completed:
-        if argv[0].endswith("update-grub"):
-            return super().run(["sh", str(_UPDATE_GRUB), str(self._tree)])
+        self.ran.append(list(argv))
+        wants = self._tree / "etc/systemd/system/multi-user.target.wants"
+        if argv[0].endswith("grub-mkconfig"):
+            return super().run(["sh", str(_MKCONFIG), str(self._tree), *argv[1:]])
         if list(argv[:2]) == ["systemctl", "enable"]:
-            wants = self._tree / "etc/systemd/system/multi-user.target.wants"
             wants.mkdir(parents=True, exist_ok=True)
             (wants / argv[2]).symlink_to(f"/etc/systemd/system/{argv[2]}")
+        if list(argv[:2]) == ["systemctl", "disable"]:
+            (wants / argv[2]).unlink()
+        if argv[0] == "rmdir":
+            return super().run([*argv[:-1], f"{self._tree}{argv[-1]}"])
         return Completed(0, "", "")
 
 
@@ -107,18 +114,30 @@ def put_before_ssh(folder: Path, hosts: int) -> dict[str, str]:
 def make_host(host: Path, shape: tuple[int, int]) -> None:
     """One host that is as its committed layout says."""
     tree = host / "tree"
-    _write_machine(tree, shape)
-    system, augeas = _Tree(tree), open_augeas()
-    layout = make_layout(validated_plan(PLAN), read_host(system, augeas=augeas))
+    write_machine(tree, shape)
+    carve(tree, PLAN)
+    _as_entered(host, tree)
+
+
+def carve(tree: Path, plan: dict[str, Any]) -> Layout:
+    """What the main job does to a host, with the boot that it asks for."""
+    system, augeas = Tree(tree), open_augeas()
+    layout = make_layout_for(tree, plan)
     state = read_loader(system, augeas)
     after = grub_apply.apply(system, augeas, grub_apply.plan(state, augeas, layout.kernel_arguments))
     content = program()
     digest = hashlib.sha256(content).hexdigest()
     text = content.decode("utf-8", "surrogateescape")
-    apply_present(system, plan_present(system, digest, lambda: text, layout, layout.id, None))
+    files = plan_present(system, digest, lambda: text, layout, layout.id, None, verified=KERNEL)
+    apply_present(system, files)
     _put(tree, "proc/cmdline", after.command_line + "\n")
-    _write_booted(tree, layout)
-    _as_entered(host, tree)
+    write_booted(tree, layout)
+    return layout
+
+
+def make_layout_for(tree: Path, plan: dict[str, Any]) -> Layout:
+    """The layout that a plan gives on the host."""
+    return make_layout(validated_plan(copy.deepcopy(plan)), read_host(Tree(tree), augeas=open_augeas()))
 
 
 def _put(tree: Path, path: str, content: str | bytes) -> None:
@@ -127,7 +146,8 @@ def _put(tree: Path, path: str, content: str | bytes) -> None:
     target.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def _write_machine(tree: Path, shape: tuple[int, int]) -> None:
+def write_machine(tree: Path, shape: tuple[int, int]) -> None:
+    """A host without Carveout: its memory, its kernel, its boot loader."""
     first = (shape[0] + 1) * GIB
     last = first + shape[1] * GIB
     firmware = [
@@ -141,16 +161,20 @@ def _write_machine(tree: Path, shape: tuple[int, int]) -> None:
     _put(tree, "proc/cmdline", f"BOOT_IMAGE=/boot/vmlinuz-{KERNEL} root=UUID=1 ro console=ttyS0 quiet\n")
     _put(tree, f"boot/config-{KERNEL}", "CONFIG_NODES_SHIFT=10\nCONFIG_RANDOMIZE_BASE=y\n")
     _put(tree, "etc/default/grub", _DEFAULTS)
-    _put(tree, "usr/sbin/grub-mkconfig", "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n")
-    _put(tree, "usr/sbin/update-grub", "#!/bin/sh\nexec sh /boot/update-grub ''\n")
+    _put(
+        tree,
+        "usr/sbin/grub-mkconfig",
+        "#!/bin/sh\n# ${sysconfdir}/default/grub.d/\nexec sh /boot/mkconfig '' \"$@\"\n",
+    )
+    _put(tree, "usr/sbin/update-grub", "#!/bin/sh\nexec grub-mkconfig -o /boot/grub/grub.cfg\n")
     _put(tree, "usr/bin/systemctl", _SYSTEMCTL)
-    _put(tree, "boot/update-grub", _UPDATE_GRUB.read_bytes())
+    _put(tree, "boot/mkconfig", _MKCONFIG.read_bytes())
     for name in ("update-grub", "grub-mkconfig"):
         (tree / "usr/sbin" / name).chmod(0o755)
     (tree / "usr/bin/systemctl").chmod(0o755)
     for place in ("boot/grub", "etc/default/grub.d"):
         (tree / place).mkdir(parents=True)
-    _Tree(tree).run(["update-grub"])
+    Tree(tree).run(["grub-mkconfig"])
 
 
 def _srat(*ranges: tuple[int, int, int]) -> bytes:
@@ -162,7 +186,7 @@ def _srat(*ranges: tuple[int, int, int]) -> bytes:
     return bytes(table)
 
 
-def _write_booted(tree: Path, layout: Layout) -> None:
+def write_booted(tree: Path, layout: Layout) -> None:
     """What a kernel shows that was booted with the layout."""
     lines = [
         f"{max(start, 0x1000):08x}-{end - 1:08x} : {_WORDS[kind]}\n"

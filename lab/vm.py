@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import accel, firmware, image, keys, qmp, state, tools
@@ -35,6 +35,8 @@ class Wishes:
     cpus: int | None = None
     port: int | None = None
     accel: str | None = None
+    record: bool = False
+    """whether every write to the disk is kept, from this start on, in the directory's writes.log"""
     firmware: str | None = None
     loader: str | None = None
 
@@ -167,7 +169,10 @@ class Vm:
             + " and ".join(f"{size / 2**30:g} GiB" for size in new.node_memory)
         )
         # the daemon keeps this directory's sockets; see qemu_arguments
-        argv = [tools.find("qemu-system-x86_64"), *qemu_arguments(new.machine(self.directory))]
+        machine = replace(new.machine(self.directory), record=wishes.record)
+        if machine.record:
+            machine.writes.write_bytes(b"")
+        argv = [tools.find("qemu-system-x86_64"), *qemu_arguments(machine)]
         tools.run(argv, timeout=60, cwd=self.directory)
 
     def _kept_image(self, before: State | None, newest: image.Image) -> image.Image | None:

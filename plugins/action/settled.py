@@ -21,6 +21,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import Car
 from ansible_collections.carveout.memory.plugins.module_utils._expectations import expectations, unmet
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._host_changes import up_to_date
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import program_path
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
@@ -28,6 +29,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._planner.build imp
 from ansible_collections.carveout.memory.plugins.module_utils._planner.dmemfs import the_pool
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
 from ansible_collections.carveout.memory.plugins.plugin_utils.cli_files import committed_layout
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw import (
     parse_raw,
     raw_texts_command,
@@ -57,9 +59,10 @@ class ActionModule(ActionBase):
         )
         name = str((task_vars or {}).get("inventory_hostname", ""))
         try:
+            refuse_told(task_vars)
             found = self._look(name, planned(options["plan"]), options["replan"])
         except (CarveoutError, NotSettled, ValueError, RecursionError) as error:
-            return {"changed": False, "settled": False, "pending": str(error)}
+            return {"changed": False, "settled": False, "pending": printable(str(error))}
         verified, snapshot, layout = found
         result = {
             "changed": False,
@@ -99,7 +102,14 @@ class ActionModule(ActionBase):
     @staticmethod
     def _check_files(host: Host, layout: Layout) -> None:
         digest = hashlib.sha256(program()).hexdigest()
-        if not up_to_date(host.state["files"], digest, layout, layout.id, host.state["kdump"]):
+        files, inherited = host.state["files"], host.state["kdump"]
+        if not up_to_date(files, digest, layout, layout.id, inherited, host.kernel_running):
+            known = host.state.get("verified")
+            if known != host.kernel_running and up_to_date(files, digest, layout, layout.id, inherited):
+                raise NotSettled(
+                    f"the layout {layout.id} was verified with {known or 'no known kernel'},"
+                    f" {host.kernel_running} runs: verify it"
+                )
             raise NotSettled("the files of Carveout are not as they should be")
 
     def _said(self, command: str) -> str:

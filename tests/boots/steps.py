@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from tests.changes.kernel_package import kernel_package
-from tests.safety.faults import plan
+from tests.safety.host import plan
 from tests.tenant.host import must
 
 from .host import BootHost

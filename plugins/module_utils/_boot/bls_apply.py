@@ -75,7 +75,7 @@ def apply(system: System, loader: EntryLoader, change: Change) -> LoaderState:
         return change.state
     try:
         for edit in change.files:
-            system.write(edit.path, edit.after or "", edit.mode)
+            system.write_boot(edit.path, edit.after or "", edit.mode)
         after = loader.read(system)
         problem = change.problem_of(after)
     except OSError as error:
@@ -112,7 +112,8 @@ def _restore(system: System, change: Change) -> str:
     left = []
     for edit in change.files:
         try:
-            system.write(edit.path, edit.before or "", edit.mode)
+            if system.read(edit.path) != edit.before:
+                system.write_boot(edit.path, edit.before or "", edit.mode)
         except OSError as error:
             left.append(f"{edit.path} could not be put back as it was: {error.strerror}")
     return ". " + ("; ".join(left) or "Every file was put back as it was")

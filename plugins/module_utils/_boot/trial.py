@@ -18,8 +18,9 @@ from . import bls, sdboot, trial_switch
 from .change import FileEdit, check_arguments
 from .trial_blscfg import EntryMenu
 from .trial_grub import GeneratedMenu
-from .trial_loader import Trial, TrialLoader, not_as_meant
+from .trial_loader import Trial, TrialLoader, not_as_meant, refused
 from .trial_sdboot import OneShot
+from .trial_watchdog import watchdog_arguments
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,27 @@ def plan_trial(
 ) -> PlannedTrial:
     """The next boot with ``wanted`` and, for this boot only, ``extra``, ended by the host itself after ``seconds``.
 
-    ``kernel`` is the release to boot, empty for that of the default entry. Changes nothing. Raises
-    :class:`InvalidInput` for what are no arguments, :class:`NotPossible` where this host has no way of a trial boot.
+    A hardware watchdog that nobody uses is started with it. ``kernel`` is the release to boot, empty for that of the
+    default entry. Changes nothing. Raises :class:`InvalidInput` for what are no arguments, :class:`NotPossible` where
+    this host has no way of a trial boot.
     """
     check_arguments(wanted)
     loader = _loader(system)
-    entry = loader.plan(system, wanted, extra, kernel)
+    entry = loader.plan(system, wanted, [*extra, *watchdog_arguments(system, extra)], kernel)
     return PlannedTrial(trial_switch.planned(system, seconds), entry, loader)
+
+
+def check_alone(system: System, measured: str) -> None:
+    """Raise :class:`NotPossible` where a trial was prepared since the host was measured: another run is at work.
+
+    ``measured`` is what told the prepared trial from others then (``state.loader.trial`` of the snapshot).
+    """
+    now = trial_switch.prepared(system)
+    if now and now != measured:
+        raise refused(
+            "another run has prepared a trial boot of this host since this one measured it; let that one end, then run"
+            " again"
+        )
 
 
 def begin(system: System, trial: PlannedTrial) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .._layout import LAYOUT_ID
+from .._layout import LAYOUT_ID, RELEASE
 from .._mounts import DMEMFS, HUGETLBFS
 from .._units import U64
 from . import checks
@@ -142,12 +142,13 @@ def _links(value: Any, path: str) -> None:
 
 
 def _loader(value: Any, path: str) -> None:
-    loader = checks.obj(value, path, ("kind", "problem", "drop_in", "drop_in_text", "owned"))
+    loader = checks.obj(value, path, ("kind", "problem", "drop_in", "drop_in_text", "owned"), ("trial",))
     checks.text(loader["kind"], f"{path}.kind", 32)
     checks.text(loader["problem"], f"{path}.problem", 10_000)
     checks.text(loader["drop_in"], f"{path}.drop_in", 4096)
     checks.text(loader["drop_in_text"], f"{path}.drop_in_text", 1 << 16)
     checks.texts(loader["owned"], f"{path}.owned", 1000, 8192)
+    checks.text(loader.get("trial", ""), f"{path}.trial", 32)
 
 
 def _files(value: Any, path: str) -> None:
@@ -216,6 +217,8 @@ _SECTIONS: dict[str, Callable[[Any, str], Any]] = {
     "loader": _loader,
     "files": _files,
     "noted_layout": lambda value, path: checks.match(value, path, _NOTED, "a layout's ID or nothing"),
+    "verified": lambda value, path: checks.match(value, path, RELEASE, "a kernel's release or nothing"),
+    "previous": lambda value, path: checks.match(value, path, _NOTED, "a layout's ID or nothing"),
     "hugepages": _hugepages,
     "hugetlb_vmemmap": _optional_boolean,
     "mounts": _mounts,

@@ -243,7 +243,7 @@ def test_arguments_behind_two_dashes_are_not_the_kernels(
 
 
 def test_a_write_that_fails_leaves_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, write = host.files(), host.write
+    before, write = host.files(), host.write_boot
 
     def failing(path: str, text: str, mode: int = 0o644) -> None:
         if path == GRUBENV:
@@ -251,7 +251,7 @@ def test_a_write_that_fails_leaves_nothing(host: Host, monkeypatch: pytest.Monke
         write(path, text, mode)
 
     trial = plan_trial(host, OURS, EXTRA, 900)
-    monkeypatch.setattr(host, "write", failing)
+    monkeypatch.setattr(host, "write_boot", failing)
     with pytest.raises(CarveoutError, match="No space left on device; nothing of the trial was left"):
         begin(host, trial)
     assert host.files() == before

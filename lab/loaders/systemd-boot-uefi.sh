@@ -5,8 +5,8 @@ efi=$(printf %.8s "$uuid" | tr a-f A-F)
 mkdir -p /boot/efi /etc/kernel
 printf 'UUID=%s-%s /boot/efi vfat umask=0077 0 0\n' "${efi%????}" "${efi#????}" >> /etc/fstab
 printf 'root=UUID=%s ro console=ttyS0 quiet\n' "$uuid" > /etc/kernel/cmdline
-# bootctl wants a file system of its own there, which is not FAT yet
-mount --bind /boot/efi /boot/efi
+# both want a file system of its own there, which is not FAT yet
+mount -t tmpfs none /boot/efi
 export SYSTEMD_RELAX_ESP_CHECKS=1
 bootctl install --esp-path=/boot/efi --no-variables --entry-token=os-id --make-entry-directory=yes
 printf 'timeout 1\n' > /boot/efi/loader/loader.conf
@@ -14,4 +14,7 @@ for image in /boot/vmlinuz-*; do
     release=${image#/boot/vmlinuz-}
     kernel-install --esp-path=/boot/efi add "$release" "$image" "/boot/initrd.img-$release"
 done
+cp -r /boot/efi /boot/efi.made
 umount /boot/efi
+rmdir /boot/efi
+mv /boot/efi.made /boot/efi

@@ -12,14 +12,18 @@ version_added: 0.1.0
 author:
   - Contributors to the Carveout project (@carveout)
 description:
-  - Puts an entry of Carveout's own into C(/boot/grub/custom.cfg), a copy of the entry that boots by default with other
-    arguments, and has GRUB boot it once. GRUB takes that choice back before it starts the kernel, so each later boot
-    has the old arguments, however the trial ends. The generated menu and its default stay as they are.
+  - Puts an entry of Carveout's own beside those of the host, a copy of the entry that boots by default with other
+    arguments, and has the boot loader boot it once. The loader takes that choice back before it starts the kernel, so
+    each later boot has the old arguments, however the trial ends. Other entries and the default stay as they are.
+  - With GRUB the entry stands in C(/boot/grub/custom.cfg), or is a file in C(/boot/loader/entries) where its menu runs
+    C(blscfg), and C(next_entry) in C(grubenv) chooses it. With systemd-boot it is an entry file, and C(bootctl
+    set-oneshot) chooses it.
   - Has the host reboot itself where the trial is not ended in time (C(carveout-trial.service)), so that it also comes
     back where nobody can log in any more.
   - M(carveout.memory.kernel_cmdline) makes the arguments permanent afterwards, and ends the trial by that.
   - Refuses where GRUB cannot write to its environment block (LVM, RAID, btrfs, zfs), which it would have to do to take
-    the choice back, and where the menu does not read C(/boot/grub/custom.cfg).
+    the choice back, where a menu does not read C(/boot/grub/custom.cfg), and where the variables of the firmware cannot
+    be written.
   - Does not reboot.
 options:
   arguments:
@@ -64,7 +68,7 @@ options:
 requirements:
   - root
   - systemd
-  - GRUB with C(/boot/grub/grub.cfg), as the Debian family has it, for O(state=present)
+  - GRUB, or systemd-boot with C(bootctl), for O(state=present)
 attributes:
   check_mode:
     description: Refuses what would be refused, and predicts the files without touching the host.

@@ -1,13 +1,14 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""``python -m tests.loaders``: what Carveout writes for a host of entry files, booted by the real loader.
+"""``python -m tests.loaders``: what Carveout writes for a host, booted by the real loader.
 
 A tree of files is changed as a host would be, put on a disk with the loader, and booted; /proc/cmdline has to be what
-was predicted. ``booted.json`` keeps what was on the disk and what arrived, for the unit tests.
+was predicted, and a choice for one boot has to be taken back. ``booted.json`` keeps what was on the disk and what
+arrived, for the unit tests.
 
-``grub-bls`` needs grub-mkrescue, xorriso and mtools, and the folder i386-pc of a GRUB that has blscfg (Debian's
-grub-pc-bin 2.14 or later, unpacked by ``dpkg -x``); ``systemd-boot`` needs OVMF and systemd-bootx64.efi (package
-systemd-boot-efi).
+``grub`` and ``grub-bls`` need grub-mkimage, sfdisk and mtools, and GRUB's folder i386-pc or x86_64-efi (Debian's
+grub-pc-bin and grub-efi-amd64-bin, unpacked by ``dpkg -x``; blscfg is in 2.14 or later); ``systemd-boot`` needs
+systemd-bootx64.efi (package systemd-boot-efi). What boots by UEFI needs OVMF.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ansible_collections.carveout.memory.plugins.module_utils._boot.loader import apply, plan, read_loader
-from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
+from ansible_collections.carveout.memory.plugins.module_utils._arguments import split
+from ansible_collections.carveout.memory.plugins.module_utils._boot.grubenv import variables_of
 from tests.kernel import packages
 from tests.kernel.initrd import Entry, newc
 
-from .hosts import NASTY, PLAIN_LOADER, VARIABLE, on_disk, tree
+from . import disk
+from .kinds import KINDS, PARTS, on_disk, prepare
 
 RECORD = Path(__file__).with_name("booted.json")
 _INIT = """\
@@ -37,15 +39,14 @@ _INIT = """\
 /bin/busybox echo @@@
 /bin/busybox reboot -f
 """
-#: The kernel takes 32 arguments that it does not know for init (init/main.c, MAX_INIT_ARGS).
-_PARTS = 3
 
 
 def main() -> int:
+    """0 where everything arrived as predicted."""
     parser = argparse.ArgumentParser(prog="python -m tests.loaders", description=__doc__)
-    parser.add_argument("loader", choices=["grub-bls", "systemd-boot"])
-    parser.add_argument("--files", type=Path, required=True, help="i386-pc of GRUB, or systemd-bootx64.efi")
-    parser.add_argument("--firmware", type=Path, default=Path("/usr/share/ovmf/OVMF.fd"))
+    parser.add_argument("loader", choices=[*KINDS])
+    parser.add_argument("--files", type=Path, required=True, help="GRUB's folder, or systemd-bootx64.efi")
+    parser.add_argument("--firmware", type=Path, default=Path("/usr/share/ovmf/OVMF.fd"), help="for UEFI")
     parser.add_argument("--kernel", default="6.12", help="a series of tests/kernel/kernels.json")
     options = parser.parse_args()
     kernel = packages.kernel(options.kernel).image
@@ -56,74 +57,52 @@ def main() -> int:
             Entry("init", _INIT.encode(), 0o755),
         ]
     )
-    boot = _boot_grub if options.loader == "grub-bls" else _boot_systemd
-    kinds = {"grub-bls": ("literal", "variable"), "systemd-boot": ("systemd",)}[options.loader]
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     failed = 0
-    for kind in kinds:
-        for part in range(_PARTS):
+    for kind in KINDS[options.loader]:
+        for part in range(PARTS):
             with tempfile.TemporaryDirectory() as folder:
-                files, expected = _changed(Path(folder) / "host", kind, part)
-                got = boot(options, Path(folder), files, kernel.read_bytes(), initrd)
+                prepared = prepare(Path(folder) / "host", kind, part)
+                tree = Path(folder) / "disk"
+                _put(tree, on_disk(prepared.files), kernel.read_bytes(), initrd)
+                got, problem = _boot_from(options, tree, kind)
             # the loader's own argument in front is not what is tested
-            right = got.split(" ")[1:] == expected.split(" ")[1:]
-            failed += not right
-            print(
-                f"{options.loader} {kind} {part}: {'as predicted' if right else 'NOT AS PREDICTED'}",
-                flush=True,
-            )
-            if not right:
-                print(f"  expected {expected}\n  got      {got}")
-            record[f"{kind} {part}"] = {"files": files, "cmdline": got}
+            if split(got)[1:] != prepared.arguments:
+                problem = f"expected {prepared.arguments}"
+            failed += bool(problem)
+            name = f"{kind} {part}" if options.loader != "grub" else f"{kind} {_firmware(options)} {part}"
+            print(f"{options.loader}: {name}: {problem or 'as predicted'}\n  {got}", flush=True)
+            record[name] = {"files": prepared.files, "cmdline": got}
     RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return 1 if failed else 0
 
 
-def _changed(root: Path, kind: str, part: int) -> tuple[dict[str, str], str]:
-    """The files of a host after Carveout's change, and the command line it predicts."""
-    for path, text in tree(kind).items():
-        target = root / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text.encode("utf-8", "surrogateescape"))
-    system = RealSystem(str(root))
-    extra = {"systemd": PLAIN_LOADER, "variable": VARIABLE}.get(kind, ())
-    wanted = ["carveout.layout=0123456789abcdef", *[*NASTY, *extra][part::_PARTS]]
-    change = plan(system, None, read_loader(system, None), wanted)
-    state = apply(system, None, change)
-    return {path: system.read(path) or "" for path in tree(kind)}, state.command_line
+def _firmware(options: argparse.Namespace) -> str:
+    return "bios" if options.files.name == "i386-pc" else "uefi"
 
 
-def _boot_grub(
-    options: argparse.Namespace, folder: Path, files: Mapping[str, str], kernel: bytes, initrd: bytes
-) -> str:
-    disk, image = folder / "disk", folder / "boot.iso"
-    _put(disk, on_disk(files), kernel, initrd)
-    subprocess.run(
-        ["grub-mkrescue", "-d", str(options.files), "-o", str(image), str(disk)],
-        check=True,
-        capture_output=True,
-    )
-    return _boot(["-boot", "d", "-cdrom", str(image)])
+def _boot_from(options: argparse.Namespace, tree: Path, kind: str) -> tuple[str, str]:
+    """/proc/cmdline of a boot from a disk with these files, and what is wrong with the disk afterwards."""
+    if options.loader == "systemd-boot":
+        (tree / "EFI/BOOT").mkdir(parents=True)
+        shutil.copy(options.files, tree / "EFI/BOOT/BOOTX64.EFI")
+        return _boot(["-bios", str(options.firmware), "-drive", f"file=fat:rw:{tree},format=raw"]), ""
+    image = tree.with_name("disk.raw")
+    disk.make(image, tree, options.files, ("blsuki",) if options.loader == "grub-bls" else ())
+    firmware = ["-bios", str(options.firmware)] if _firmware(options) == "uefi" else []
+    got = _boot([*firmware, "-drive", f"file={image},format=raw"])
+    left = variables_of(disk.read(image, "/boot/grub/grubenv")).get("next_entry", "")
+    return got, f"it would boot {left} again" if left and kind.endswith("-trial") else ""
 
 
-def _boot_systemd(
-    options: argparse.Namespace, folder: Path, files: Mapping[str, str], kernel: bytes, initrd: bytes
-) -> str:
-    disk = folder / "disk"
-    _put(disk, on_disk(files), kernel, initrd)
-    (disk / "EFI/BOOT").mkdir(parents=True)
-    shutil.copy(options.files, disk / "EFI/BOOT/BOOTX64.EFI")
-    return _boot(["-bios", str(options.firmware), "-drive", f"file=fat:rw:{disk},format=raw"])
-
-
-def _put(disk: Path, files: Mapping[str, str], kernel: bytes, initrd: bytes) -> None:
+def _put(tree: Path, files: Mapping[str, str], kernel: bytes, initrd: bytes) -> None:
     for path, text in files.items():
-        (disk / path).parent.mkdir(parents=True, exist_ok=True)
-        (disk / path).write_text(text, encoding="utf-8")
-    (disk / "boot").mkdir(exist_ok=True)
-    (disk / "boot/initrd").write_bytes(initrd)
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(text, encoding="utf-8")
+    (tree / "boot").mkdir(exist_ok=True)
+    (tree / "boot/initrd").write_bytes(initrd)
     for release in ("6.12.0", "6.99.0"):
-        (disk / f"boot/vmlinuz-{release}").write_bytes(kernel)
+        (tree / f"boot/vmlinuz-{release}").write_bytes(kernel)
 
 
 def _boot(arguments: Sequence[str]) -> str:

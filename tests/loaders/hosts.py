@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 MENU = """\
 serial --unit=0 --speed=115200
 terminal_output serial
 set timeout=0
 insmod blsuki
 load_env -f ${config_directory}/grubenv
-set default="${saved_entry}"
+if [ "${next_entry}" ]; then
+	set default="${next_entry}"
+	set next_entry=
+	save_env next_entry
+else
+	set default="${saved_entry}"
+fi
 blscfg
 """
 OPTIONS = "root=/dev/x ro  console=ttyS0 quiet"
@@ -54,14 +58,3 @@ def tree(kind: str) -> dict[str, str]:
     files["/boot/grub2/grub.cfg"] = MENU
     files["/boot/grub2/grubenv"] = "\n".join(["# GRUB Environment Block", *variables, ""]).ljust(1024, "#")
     return files
-
-
-def on_disk(files: Mapping[str, str]) -> dict[str, str]:
-    """The same files where the loader looks for them on its disk."""
-    moves = {"/boot/loader/": "loader/", "/efi/": "", "/boot/grub2/": "boot/grub/"}
-    found = {}
-    for path, text in files.items():
-        for before, after in moves.items():
-            if path.startswith(before):
-                found[after + path[len(before) :]] = text
-    return found

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,8 @@ OURS = ["carveout.layout=0123456789abcdef", "memmap=1G%5G-1+0xefffffff"]
 OTHERS = ["carveout.layout=00000000000000ff", "memmap=2G%5G-1+0xefffffff"]
 EXTRA = ["panic=30"]
 GRUBENV = "/boot/grub2/grubenv"
+#: Where the menu of a UEFI host is.
+MENUS = {"rhel8 on UEFI": "/boot/efi/EFI/redhat/grub.cfg", "rhel10 on UEFI": "/boot/grub2/grub.cfg"}
 #: What menus of Fedora have around their entries: counting boots, hiding the menu after a good one.
 COUNTING = """\
 insmod increment
@@ -83,21 +86,33 @@ def answering(host: Host, monkeypatch: pytest.MonkeyPatch, **answers: Completed)
     return ran
 
 
-@pytest.fixture(params=["rhel8", "rhel9", "fedora"])
+@pytest.fixture(params=["rhel8", "rhel8 on UEFI", "rhel9", "rhel10 on UEFI", "fedora"])
 def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Host:
-    found: Host = request.getfixturevalue("rhel9" if request.param == "fedora" else request.param)
-    if request.param == "fedora":
+    name, _, firmware = request.param.partition(" on ")
+    found: Host = request.getfixturevalue("rhel8" if name == "rhel8" else "rhel9")
+    if name == "fedora":
         found.put("/boot/grub2/grub.cfg", FEDORA)
+    if firmware:
+        found.put("/sys/firmware/efi/fw_platform_size", "64\n")
+        (found.root / "etc/grub2-efi.cfg").symlink_to(f"..{MENUS[request.param]}")
+    if request.param == "rhel8 on UEFI":
+        # menu and environment lie on the EFI partition, /boot/grub2 has a link to the latter
+        (found.root / "boot/efi/EFI/redhat").mkdir(parents=True)
+        for file in ("grub.cfg", "grubenv"):
+            (found.root / "boot/grub2" / file).rename(found.root / "boot/efi/EFI/redhat" / file)
+        (found.root / "boot/grub2/grubenv").symlink_to("../efi/EFI/redhat/grubenv")
     answering(found, monkeypatch)
     return found
 
 
 def boot(host: Host) -> BootEntry:
     """What GRUB boots; it takes the choice of one boot back."""
-    entry = bls.next_boot(host, "/boot/grub2/grub.cfg", Files(host), trial=True)
+    menu = bls.find_menu(host)
+    assert menu is not None
+    entry = bls.next_boot(host, menu, Files(host), trial=True)
     text = host.read(GRUBENV) or ""
     if variables_of(text).get("next_entry"):
-        host.put(GRUBENV, with_variable(GRUBENV, text, "next_entry", None))
+        (host.root / GRUBENV.lstrip("/")).write_text(with_variable(GRUBENV, text, "next_entry", None))
     host.put("/proc/cmdline", entry.command_line + "\n")
     return entry
 
@@ -106,10 +121,11 @@ def test_one_boot_has_the_arguments_and_the_next_has_not(host: Host) -> None:
     before, state = host.files(), host.state()
     trial = plan_trial(host, OURS, EXTRA, 900)
     assert host.files() == before
-    assert trial.actions == [f"write {UNIT}", f"write {ENTRY}", f"write {GRUBENV}"]
+    environment = bls.environment(host, bls.find_menu(host) or "")
+    assert trial.actions == [f"write {UNIT}", f"write {ENTRY}", f"write {environment}"]
     begin(host, trial)
     # nobody else takes notice: neither the default nor the places for later kernels
-    assert host.state() == state
+    assert replace(host.state(), trial="") == state
     assert not plan_trial(host, OURS, EXTRA, 900).changed
     entry = boot(host)
     assert entry.id == TRIAL_ID and entry.kernel == state.kernel
@@ -194,7 +210,7 @@ def test_what_makes_a_trial_impossible_is_said(
     answering(rhel9, monkeypatch)
     rhel9.put("/boot/grub2/grub.cfg", FEDORA)
     for path, text in files.items():
-        if path == GRUBENV:
+        if path.endswith("/grubenv"):
             rhel9.environment(*text.split("\n"))
         else:
             rhel9.put(path, text)
@@ -246,7 +262,7 @@ def test_a_write_that_fails_leaves_nothing(host: Host, monkeypatch: pytest.Monke
     before, write = host.files(), host.write_boot
 
     def failing(path: str, text: str, mode: int = 0o644) -> None:
-        if path == GRUBENV:
+        if path.endswith("/grubenv"):
             raise OSError(28, "No space left on device", path)
         write(path, text, mode)
 

@@ -53,7 +53,9 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=str(error), problems=[p.to_json() for p in error.problems])
             return result
         if installed is not None and options["state"] == "present":
-            idle = up_to_date(installed, digest, layout, options["committed"], options["kdump"])
+            idle = up_to_date(
+                installed, digest, layout, options["committed"], options["kdump"], options["verified"]
+            )
         else:
             idle = installed == {}
         if idle:

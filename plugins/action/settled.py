@@ -99,7 +99,14 @@ class ActionModule(ActionBase):
     @staticmethod
     def _check_files(host: Host, layout: Layout) -> None:
         digest = hashlib.sha256(program()).hexdigest()
-        if not up_to_date(host.state["files"], digest, layout, layout.id, host.state["kdump"]):
+        files, inherited = host.state["files"], host.state["kdump"]
+        if not up_to_date(files, digest, layout, layout.id, inherited, host.kernel_running):
+            known = host.state.get("verified")
+            if known != host.kernel_running and up_to_date(files, digest, layout, layout.id, inherited):
+                raise NotSettled(
+                    f"the layout {layout.id} was verified with {known or 'no known kernel'},"
+                    f" {host.kernel_running} runs: verify it"
+                )
             raise NotSettled("the files of Carveout are not as they should be")
 
     def _said(self, command: str) -> str:

@@ -7,7 +7,6 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,18 +15,23 @@ from typing import Any
 
 from ._errors import NotPossible
 from ._host_files import (
+    COMMAND,
     COMMITTED,
     CONFIG_DIRECTORY,
     ENABLED,
     LAYOUT_DIRECTORY,
     MOUNT_SERVICES,
+    PREVIOUS,
     PROGRAM_DIRECTORY,
     SERVICE,
     TARGET,
     TARGET_MOUNTS,
+    VERIFIED,
     checksum,
+    command_text,
     committed_text,
     expected_files,
+    is_our_command,
     is_our_unit,
     known_files,
     layout_path,
@@ -37,14 +41,16 @@ from ._host_files import (
     program_path,
     stored_layout_ids,
     unit_texts,
+    verified_text,
 )
 from ._kdump import KDUMPS, configured, with_block, without_block
-from ._layout import LAYOUT_ID, Layout
+from ._layout import Layout
+from ._records import committed_layout_id, previous_layout_id
 from ._system import System
 from ._system_tools import permissions, systemctl
 from ._tenant_units import UNIT_DIRECTORY, drop_ins, is_drop_in
 
-#: Layouts kept beside the booted, the committed and the new one: enough to go back to.
+#: Layouts kept beside the booted, the committed, the one before it and the new one: enough to go back to.
 KEPT_LAYOUTS = 2
 _CRASH_LOADED = "/sys/kernel/kexec_crash_loaded"
 
@@ -86,16 +92,25 @@ def plan_present(
     layout: Layout | None,
     committed: str | None,
     booted: str | None,
+    *,
+    verified: str | None = None,
+    going_back: bool = False,
 ) -> Plan:
     """What makes the host's files those of this version, with this layout and committed ID.
 
     ``program`` gives the zipapp's content and is called only where the host has another. None for
-    ``layout`` or ``committed`` leaves what is there. Raises :class:`NotPossible` where
-    ``committed`` is new and names a layout that the host would not have.
+    ``layout`` or ``committed`` leaves what is there. ``verified`` is the release that the committed layout was
+    verified with; None where nobody did so just now. What was committed before a new ``committed`` is remembered as
+    the one to go back to, unless that is what happens now (``going_back``). Raises :class:`NotPossible` where
+    ``committed`` is new and names a layout that the host would not have, and where somebody else has a file in one of
+    our places.
     """
     present = known_files(system)
     plan = Plan()
     wanted: list[tuple[str, str, str]] = [(p, checksum(t), t) for p, t in unit_texts().items()]
+    _check_command(system)
+    if present.get(COMMAND) != checksum(command_text()):
+        plan.changes.append(_change(system, COMMAND, command_text(), 0o755))
     if layout is not None:
         text = layout_text(layout)
         wanted.append((layout_path(layout.id), checksum(text), text))
@@ -113,12 +128,26 @@ def plan_present(
             )
         text = committed_text(committed)
         wanted.append((COMMITTED, checksum(text), text))
+    previous = _previous(system, committed, stored_layout_ids(present), going_back)
+    if committed is not None:
+        records = {PREVIOUS: committed_text(previous) if previous else None}
+        if verified is not None:
+            records[VERIFIED] = verified_text(committed, verified)
+        elif committed != committed_layout_id(system):
+            records[VERIFIED] = None
+        # before the new committed ID: a run that is stopped between leaves the old one, to be verified again
+        plan.changes += [
+            _change(system, path, text)
+            for path, text in records.items()
+            if present.get(path) != (None if text is None else checksum(text))
+        ]
     if present.get(program_path()) != program_sha256:
-        plan.changes.append(_change(system, program_path(), program(), 0o755))
+        # the program before what starts it
+        plan.changes.insert(0, _change(system, program_path(), program(), 0o755))
     for path, digest, text in wanted:
         if present.get(path) != digest:
             plan.changes.append(_change(system, path, text))
-    for path in _outdated(system, list(present), layout, committed, booted):
+    for path in _outdated(system, list(present), layout, committed, booted, previous):
         plan.changes.append(_change(system, path, None))
     if layout is not None:
         plan.changes += _kdump_corrected(system) if layout.arguments else _kdump_as_found(system)
@@ -133,15 +162,17 @@ def up_to_date(
     layout: Layout | None,
     committed: str | None,
     inherited: Mapping[str, Any] | None = None,
+    verified: str | None = None,
 ) -> bool:
     """True where ``installed``, checksums by path, shows that :func:`plan_present` would find nothing.
 
-    ``inherited`` is what crash kernels inherit, by the configuration of kdump (``kdump`` of a snapshot).
+    ``verified`` is the release that the record has to name. ``inherited`` is what crash kernels inherit, by the
+    configuration of kdump (``kdump`` of a snapshot).
 
     Which layouts are too many depends on what is booted and on their ages, which only the host
     knows; it is asked as soon as some might be.
     """
-    expected = expected_files(program_sha256, layout, committed)
+    expected = expected_files(program_sha256, layout, committed, verified=verified)
     if any(installed.get(path) != digest for path, digest in expected.items()):
         return False
     if any(path.startswith(PROGRAM_DIRECTORY + "/") and path not in expected for path in installed):
@@ -153,7 +184,11 @@ def up_to_date(
     removable = [path for path in installed if _is_of_mounts(path) or is_drop_in(path)]
     if layout is not None and any(path not in expected for path in removable):
         return False
-    others = [name for name in stored_layout_ids(installed) if layout_path(name) not in expected]
+    others = [
+        name
+        for name in stored_layout_ids(installed)
+        if layout_path(name) not in expected and installed.get(PREVIOUS) != checksum(committed_text(name))
+    ]
     return (layout is None and committed is None) or len(others) <= KEPT_LAYOUTS
 
 
@@ -205,6 +240,23 @@ def _changed_mounts(changes: Sequence[Change]) -> tuple[str, ...]:
     return tuple(
         posixpath.basename(path) for path in paths if path.endswith(".mount") or path in MOUNT_SERVICES
     )
+
+
+def _previous(system: System, committed: str | None, stored: Sequence[str], going_back: bool) -> str | None:
+    """The layout to go back to once ``committed`` is the committed one; None for ``committed`` changes nothing."""
+    before = committed_layout_id(system)
+    if committed is None or before is None or committed == before:
+        return previous_layout_id(system)
+    return before if before in stored and not going_back else None
+
+
+def _check_command(system: System) -> None:
+    """Raise :class:`NotPossible` where the console's command is somebody else's."""
+    if not is_our_command(system) and (
+        system.stat(COMMAND) is not None or system.readlink(COMMAND) is not None
+    ):
+        message = f"{COMMAND} is there already and not Carveout's; it is what the console's command is called"
+        raise NotPossible.of("", "command-of-others", f"{message}. Move it away")
 
 
 def _check_places(system: System, mounts: Mapping[str, str]) -> None:
@@ -274,7 +326,12 @@ def apply_absent(system: System, plan: Plan) -> None:
 
 
 def _outdated(
-    system: System, paths: Sequence[str], layout: Layout | None, committed: str | None, booted: str | None
+    system: System,
+    paths: Sequence[str],
+    layout: Layout | None,
+    committed: str | None,
+    booted: str | None,
+    previous: str | None,
 ) -> list[str]:
     """Programs of other versions, drop-ins of services no longer named, the oldest layouts over what is kept."""
     outdated = [p for p in paths if p.startswith(PROGRAM_DIRECTORY + "/") and p != program_path()]
@@ -284,16 +341,10 @@ def _outdated(
         return outdated
     if layout is not None:
         outdated += [path for path in paths if _is_of_mounts(path) and path not in mount_texts(layout)]
-    wanted = {booted, committed or committed_layout_id(system), layout.id if layout else None}
+    wanted = {booted, committed or committed_layout_id(system), layout.id if layout else None, previous}
     others = [layout_path(name) for name in stored_layout_ids(dict.fromkeys(paths, "")) if name not in wanted]
     by_age = sorted(others, key=lambda path: _modified(system, path), reverse=True)
     return outdated + by_age[KEPT_LAYOUTS:]
-
-
-def committed_layout_id(system: System) -> str | None:
-    """The ID in /etc/carveout/committed, None where there is none."""
-    name = (system.read(COMMITTED) or "").strip()
-    return name if LAYOUT_ID.fullmatch(name) else None
 
 
 def _modified(system: System, path: str) -> int:
@@ -314,22 +365,3 @@ def _apply(system: System, change: Change) -> None:
             system.run(["rmdir", "--ignore-fail-on-non-empty", directory])
     else:
         system.write(change.path, change.after, change.mode)
-
-
-def shown_text(change: Change, text: str | None) -> str:
-    """A file's text for a difference: a checksum for the program, short JSON for a layout."""
-    if text is None:
-        return ""
-    if not change.shown:
-        return f"sha256 {checksum(text)}\n"
-    if change.path.startswith(LAYOUT_DIRECTORY):
-        try:
-            data = json.loads(text)
-            keep = {
-                key: data[key]
-                for key in ("id", "kernel_arguments", "reservations", "devices", "hugepages", "mounts")
-            }
-        except (ValueError, KeyError, TypeError):
-            return text
-        return json.dumps(keep, indent=1, sort_keys=True) + "\n"
-    return text

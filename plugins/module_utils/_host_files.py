@@ -27,6 +27,12 @@ PROGRAM_DIRECTORY = "/usr/lib/carveout"
 CONFIG_DIRECTORY = "/etc/carveout"
 LAYOUT_DIRECTORY = CONFIG_DIRECTORY + "/layouts"
 COMMITTED = CONFIG_DIRECTORY + "/committed"
+#: ID of the layout that was committed before the committed one, to go back to.
+PREVIOUS = CONFIG_DIRECTORY + "/previous"
+#: The committed layout's ID and the release of the kernel that it was verified with.
+VERIFIED = CONFIG_DIRECTORY + "/verified"
+#: What an operator calls on the host's own console.
+COMMAND = "/usr/sbin/carveout"
 SERVICE = "carveout-dax.service"
 TARGET = "carveout.target"
 #: What `systemctl enable carveout.target` makes; the target requires the service.
@@ -34,6 +40,7 @@ ENABLED = f"{UNIT_DIRECTORY}/multi-user.target.wants/{TARGET}"
 
 #: The first line of every unit of ours, by which a mount unit is known.
 HEADER = "# Written by Carveout (carveout.memory.host_files); changes are overwritten."
+_COMMAND_HEADER = f"#!/bin/sh\n{HEADER}\n"
 #: What stands around a mount of dmemfs.
 MOUNT_SERVICES = (f"{UNIT_DIRECTORY}/{MODULE_SERVICE}", f"{UNIT_DIRECTORY}/{OWNER_SERVICE}")
 #: Has the target want the mounts of the layout.
@@ -58,6 +65,15 @@ def layout_text(layout: Layout) -> str:
 
 def committed_text(layout_id: str) -> str:
     return layout_id + "\n"
+
+
+def verified_text(layout_id: str, release: str) -> str:
+    return f"{layout_id} {release}\n"
+
+
+def command_text(version: str = VERSION) -> str:
+    """The command of the console: the program by its short name. No bytecode is left anywhere."""
+    return f'{_COMMAND_HEADER}exec /usr/bin/python3 -B {program_path(version)} "$@"\n'
 
 
 def checksum(text: str) -> str:
@@ -87,7 +103,9 @@ Before={TARGET}
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/bin/python3 -B {program_path(version)} restore
-TimeoutStartSec=180
+TimeoutStartSec=300
+# why no device is made also has to be seen where nobody can log in
+StandardError=journal+console
 # It writes to sysfs, loads modules, writes a udev rule and has ndctl make namespaces; it needs nothing else.
 # SYS_ADMIN: addresses in /proc/iomem and sysfs, ndctl. SYS_PTRACE, DAC_READ_SEARCH: who has a device open.
 CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SYS_MODULE CAP_SYS_PTRACE CAP_DAC_READ_SEARCH
@@ -130,10 +148,17 @@ def mount_texts(layout: Layout) -> dict[str, str]:
 
 
 def expected_files(
-    program_sha256: str, layout: Layout | None, committed: str | None, version: str = VERSION
+    program_sha256: str,
+    layout: Layout | None,
+    committed: str | None,
+    version: str = VERSION,
+    verified: str | None = None,
 ) -> dict[str, str]:
-    """Checksums by path of what has to stand on a host (older layouts may stand beside it)."""
-    files = {program_path(version): program_sha256}
+    """Checksums by path of what has to stand on a host (older layouts may stand beside it).
+
+    ``verified`` is the release that the committed layout was verified with, None where that is not the question.
+    """
+    files = {program_path(version): program_sha256, COMMAND: checksum(command_text(version))}
     files.update({path: checksum(text) for path, text in unit_texts(version).items()})
     files[ENABLED] = link_checksum(f"{UNIT_DIRECTORY}/{TARGET}")
     if layout is not None:
@@ -142,6 +167,8 @@ def expected_files(
         files.update({path: checksum(text) for path, text in drop_ins(layout).items()})
     if committed is not None:
         files[COMMITTED] = checksum(committed_text(committed))
+        if verified is not None:
+            files[VERIFIED] = checksum(verified_text(committed, verified))
     return files
 
 
@@ -151,6 +178,8 @@ def known_paths(system: System) -> list[str]:
         *(f"{PROGRAM_DIRECTORY}/{n}" for n in system.listdir(PROGRAM_DIRECTORY) if _PROGRAM.fullmatch(n)),
         *(f"{LAYOUT_DIRECTORY}/{n}" for n in system.listdir(LAYOUT_DIRECTORY) if _LAYOUT_FILE.fullmatch(n)),
         COMMITTED,
+        PREVIOUS,
+        VERIFIED,
         *unit_texts(),
         *mount_units(system),
         TARGET_MOUNTS,
@@ -162,6 +191,8 @@ def known_paths(system: System) -> list[str]:
         ),
     ]
     found = [path for path in candidates if system.stat(path) is not None]
+    if is_our_command(system):
+        found.append(COMMAND)
     if system.readlink(ENABLED) is not None:
         found.append(ENABLED)
     return found
@@ -177,6 +208,14 @@ def is_our_unit(system: System, path: str) -> bool:
     """Whether a unit's file is there and begins as ours do."""
     try:
         return (system.read(path) or "").startswith(HEADER)
+    except OSError:
+        return False
+
+
+def is_our_command(system: System) -> bool:
+    """Whether the console's command is there and begins as ours does, whatever version wrote it."""
+    try:
+        return (system.read(COMMAND) or "").startswith(_COMMAND_HEADER)
     except OSError:
         return False
 

@@ -12,11 +12,24 @@ import stat
 from ._errors import CarveoutError
 from ._system import System
 
+#: There wherever systemd runs as the first process (sd_booted(3)).
+_SYSTEMD = "/run/systemd/system"
+#: What only a running systemd can do, and what there is no need for where none runs.
+_OF_THE_RUNNING = ("daemon-reload", "stop")
+
+
+def under_systemd(system: System) -> bool:
+    """Whether systemd runs: a kernel that was started with ``init=/bin/sh`` has none to be asked."""
+    return system.stat(_SYSTEMD) is not None
+
 
 def systemctl(system: System, *arguments: str) -> None:
-    """Run systemctl. Raises :class:`CarveoutError` with its words where it fails."""
+    """Run systemctl. Raises :class:`CarveoutError` with its words where it fails.
+
+    Where no systemd runs, nothing is started that could be stopped, and no unit loaded that is another by now.
+    """
     done = system.run(["systemctl", *arguments])
-    if done.status != 0:
+    if done.status != 0 and not (arguments[0] in _OF_THE_RUNNING and not under_systemd(system)):
         message = f"'systemctl {' '.join(arguments)}' failed: {done.stderr.strip() or done.status}"
         raise CarveoutError.of("", "systemd", message)
 

@@ -13,8 +13,8 @@ author:
   - Contributors to the Carveout project (@carveout)
 description:
   - Installs everything that stands on a host apart from the boot loader's configuration. That is the program
-    C(/usr/lib/carveout/carveout-VERSION.pyz), the units C(carveout-dax.service) and C(carveout.target), the layout
-    at C(/etc/carveout/layouts/ID.json), and which layout is committed. For the mounts of a layout it also installs
+    C(/usr/lib/carveout/carveout-VERSION.pyz), the command C(/usr/sbin/carveout) for the console, the units
+    C(carveout-dax.service) and C(carveout.target), the layout at C(/etc/carveout/layouts/ID.json), and which layout is committed. For the mounts of a layout it also installs
     mount units, which C(carveout.target) wants.
   - C(carveout-dax.service) recreates, at each boot, the DAX devices of the layout that C(carveout.layout=ID) on the
     kernel command line names. Tenants order themselves with C(After=carveout.target).
@@ -37,7 +37,19 @@ options:
     description:
       - ID of the layout that verification passed for. It must be stored on the host, or be O(layout).
       - Where it is not given, what is committed is left alone.
+      - What was committed before is remembered in C(/etc/carveout/previous), for M(carveout.memory.rollback).
     type: str
+  verified:
+    description:
+      - Release of the kernel that O(committed) was verified with. It is recorded in C(/etc/carveout/verified); where a
+        boot has another, the boot service holds it to the layout before it makes any device.
+      - Where it is not given, the record stays as it is, and goes where O(committed) is new.
+    type: str
+  went_back:
+    description:
+      - Whether O(committed) is what was committed before, so that there is nothing to remember.
+    type: bool
+    default: false
   state:
     description:
       - V(present) installs or updates.
@@ -135,13 +147,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.carveout.memory.plugins.module_utils._dax.current import booted_layout_id
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.module_utils._host_changes import (
-    Plan,
     apply_absent,
     apply_present,
     plan_absent,
     plan_present,
-    shown_text,
 )
+from ansible_collections.carveout.memory.plugins.module_utils._host_report import actions_of, diff_of
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
@@ -149,29 +160,12 @@ from ansible_collections.carveout.memory.plugins.module_utils._system import Rea
 OPTIONS = {
     "layout": {"type": "dict"},
     "committed": {"type": "str"},
+    "verified": {"type": "str"},
+    "went_back": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "installed": {"type": "dict"},
     "kdump": {"type": "dict", "default": {}},
 }
-
-
-def _result(plan: Plan, state: str) -> dict[str, object]:
-    actions = [f"unmount {unit}" for unit in plan.unmount]
-    actions += [f"{'remove' if c.after is None else 'write'} {c.path}" for c in plan.changes]
-    if plan.enable and state == "present":
-        actions.append("enable carveout.target")
-    elif plan.enable:
-        actions.insert(0, "disable carveout.target")
-    diff = [
-        {
-            "before_header": change.path,
-            "before": shown_text(change, change.before),
-            "after_header": change.path,
-            "after": shown_text(change, change.after),
-        }
-        for change in plan.changes
-    ]
-    return {"changed": plan.changed, "actions": actions, "asked": True, "diff": diff}
 
 
 def main() -> None:
@@ -199,7 +193,14 @@ def main() -> None:
             layout = Layout.from_json(params["layout"]) if params["layout"] else None
             booted = booted_layout_id(system)
             plan = plan_present(
-                system, params["program_sha256"], program, layout, params["committed"], booted
+                system,
+                params["program_sha256"],
+                program,
+                layout,
+                params["committed"],
+                booted,
+                verified=params["verified"],
+                going_back=params["went_back"],
             )
             if not module.check_mode:
                 apply_present(system, plan)
@@ -211,7 +212,8 @@ def main() -> None:
         module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
     except OSError as error:
         module.fail_json(msg=f"cannot change the files of Carveout: {error}", problems=[])
-    module.exit_json(**_result(plan, params["state"]))
+    actions = actions_of(plan, present=params["state"] == "present")
+    module.exit_json(changed=plan.changed, actions=actions, asked=True, diff=diff_of(plan))
 
 
 if __name__ == "__main__":

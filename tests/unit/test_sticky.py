@@ -17,6 +17,7 @@ from small_hosts import make_host
 from ansible_collections.carveout.memory.plugins.module_utils._errors import NotPossible
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry, NodeRange
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Device, Layout, Reservation
+from ansible_collections.carveout.memory.plugins.module_utils._model.e820 import apply_arguments
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._ranges import Range
 from ansible_collections.carveout.memory.plugins.module_utils._units import GIB, MIB
@@ -84,7 +85,13 @@ def shifted() -> Layout:
     arguments = [a for a in BEFORE.arguments if a != old]
     arguments.insert(arguments.index("dax_hmem.region_idle=1"), "memmap=2G%30G-1+0xefffffff")
     assert len(arguments) == len(BEFORE.arguments)
-    return dataclasses.replace(BEFORE, reservations=tuple(reservations), arguments=tuple(arguments))
+    after = apply_arguments(HOST.firmware_map, ["quiet", *arguments], HOST.kernel).entries
+    return dataclasses.replace(
+        BEFORE,
+        reservations=tuple(reservations),
+        arguments=tuple(arguments),
+        predicted_map=tuple((e.start, e.end, e.type) for e in after),
+    )
 
 
 def test_a_layout_that_still_fits_is_kept_byte_for_byte() -> None:

@@ -62,3 +62,14 @@ def committed(layout: Layout, host: Host) -> Expectation:
     fact = f"the layout {measured} is committed" if host.committed else "no layout is committed"
     ending = f", the plan's is {layout.id}"
     return compare(SUBJECT, "committed layout", _PATH, fact, layout.id, measured, ending)
+
+
+def verified_kernel(layout: Layout, host: Host) -> list[Expectation]:
+    """That the layout was verified with the kernel that runs; nothing where a snapshot of old says nothing of it."""
+    release = host.state.get("verified")
+    if release is None or host.committed != layout.id:
+        return []
+    running = host.kernel_running
+    fact = f"the layout was verified with {f'the kernel {release}' if release else 'no known kernel'}"
+    ending = f", {running} runs; the main job verifies it anew and records that"
+    return [compare(SUBJECT, "verified kernel", _PATH, fact, running, release or "none", ending)]

@@ -19,6 +19,14 @@ SUBJECT = "huge pages"
 
 def hugepages(layout: Layout, host: Host) -> list[Expectation]:
     """One for every node and size, one for the struct pages, and some for every mount."""
+    result = pages(layout, host)
+    for mount in (m for m in layout.mounts if m.kind == HUGETLBFS):
+        result += _mount(mount, host)
+    return result
+
+
+def pages(layout: Layout, host: Host) -> list[Expectation]:
+    """What the kernel made by itself: the pages, and what it did with their struct pages."""
     if not layout.hugepages:
         return []
     measured = section(host, "hugepages")
@@ -39,8 +47,6 @@ def hugepages(layout: Layout, host: Host) -> list[Expectation]:
             )
     if OPTIMISE in layout.arguments:
         result += _struct_pages(layout, host)
-    for mount in (m for m in layout.mounts if m.kind == HUGETLBFS):
-        result += _mount(mount, host)
     return result
 
 

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Which memory the kernel manages, and how much: on each node, and in all.
 
-The ranges of System RAM in /proc/iomem are held to the predicted map. That is exact but for
-what lies below :data:`LOW`, of which the kernel gives up what it takes for the BIOS's (arch/x86/kernel/e820.c,
-trim_bios_range), and for :data:`MOVES`: a firmware's own areas may lie elsewhere by some pages after a boot. Of 348
-logs of real machines, where the kernel had no memory arguments, 337 have the firmware's RAM to the byte and three
-within 1 MiB; the other eight miss or add whole gibibytes, as logs do that were shortened.
+The ranges of System RAM in /proc/iomem are held to the predicted map, but for what moved in the firmware's own
+(:mod:`.firmware`). That is exact but for what lies below :data:`LOW`, of which the kernel gives up what it takes for
+the BIOS's (arch/x86/kernel/e820.c, trim_bios_range), and for :data:`MOVES`. Of 348 logs of real machines, where the
+kernel had no memory arguments, 337 have the firmware's RAM to the byte and three within 1 MiB; the other eight miss or
+add whole gibibytes, as logs do that were shortened.
 
 For the amounts bounds, not equality, because a kernel's MemTotal is its RAM less what it took before its page allocator
 started, which depends on its build and on the devices.
@@ -36,6 +36,7 @@ from .._layout import SYSTEM_RAM, Layout
 from .._model.sections import boot_struct_pages, boot_struct_pages_by_node
 from .._ranges import Range, RangeSet, whole_blocks
 from .._units import MIB, PAGE, STRUCT_PAGE, approximate_size
+from .firmware import firmware_moves
 from .model import Expectation, judge, memory_path, section
 
 SUBJECT = "memory"
@@ -43,20 +44,23 @@ SUBJECT = "memory"
 #: Bytes that a kernel may spend before MemTotal is counted, struct pages aside, plus a 256th of its RAM.
 FIXED = 256 * MIB
 LOW = MIB
-#: Bytes of RAM in all that may lie elsewhere than predicted.
+#: Bytes of RAM in all that may lie elsewhere than predicted from the firmware's map.
 MOVES = MIB
 
 
-def memory(layout: Layout, host: Host) -> list[Expectation]:
-    """Two for the host and one for every node; a node whose RAM is all carved out is not there."""
+def memory(layout: Layout, host: Host, *, given_back: bool = True) -> list[Expectation]:
+    """Two for the host and one for every node; a node whose RAM is all carved out is not there.
+
+    ``given_back``: whether the devices are made whose memory the plan gives back to the kernel.
+    """
     iomem = section(host, "iomem")
     ram = layout.managed_ram
-    returned = _returned(layout, host.state.get("block_size"))
+    returned = _returned(layout, host.state.get("block_size")) if given_back else RangeSet()
     later = _ram_lines(iomem).subtract(ram).subtract(r.range for r in layout.reservations)
     crash = RangeSet((line[0], line[1]) for line in iomem if line[2].startswith("Crash kernel"))
     total = section(host, "meminfo").get("MemTotal")
     result = [
-        _ranges(layout, iomem),
+        _ranges(layout, host, iomem),
         _bounded(
             "memory of the kernel",
             "kernel.memory",
@@ -90,14 +94,20 @@ def memory(layout: Layout, host: Host) -> list[Expectation]:
     return result
 
 
-def _ranges(layout: Layout, iomem: Sequence[Any]) -> Expectation:
-    """Whether System RAM lies where the map says, and nowhere that the map gives to others."""
+def _ranges(layout: Layout, host: Host, iomem: Sequence[Any]) -> Expectation:
+    """Whether System RAM lies where the map says, and nowhere that the map gives to others.
+
+    Where the firmware itself has something else by now is told by the expectation of its map.
+    """
+    moved = [Range(move.start, move.end) for move in firmware_moves(layout, host)]
     usable = RangeSet((start, end) for start, end, kind in layout.predicted_map if kind == RAM)
     others = RangeSet((start, end) for start, end, kind in layout.predicted_map if kind != RAM)
-    missing = usable.subtract(_ram_lines(iomem)).subtract([Range(0, LOW)])
+    missing = usable.subtract(_ram_lines(iomem)).subtract([Range(0, LOW), *moved])
     # what the kernel has of a reservation is told there; memory given back by a driver has another name
     own = RangeSet((line[0], line[1]) for line in iomem if line[2] == "System RAM")
-    surplus = others.intersect(own).subtract(r.range for r in layout.reservations).subtract([Range(0, LOW)])
+    surplus = (
+        others.intersect(own).subtract(r.range for r in layout.reservations).subtract([Range(0, LOW), *moved])
+    )
     wrong = [f"{part} is not System RAM" for part in missing] + [f"{part} is System RAM" for part in surplus]
     met = missing.size + surplus.size <= MOVES
     if not iomem:

@@ -15,7 +15,9 @@ from .._host.model import Host
 from .._layout import Layout, Reservation
 
 #: Subjects in the order in which they are checked and reported: a cause before its consequences.
-SUBJECTS = ("arguments", "next boot", "reservations", "memory", "huge pages", "dmemfs", "devices", "files")
+SUBJECTS = (
+    "arguments", "next boot", "firmware", "reservations", "memory", "huge pages", "dmemfs", "devices", "files",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

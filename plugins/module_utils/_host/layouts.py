@@ -13,8 +13,9 @@ from typing import Any
 
 from .._arguments import LAYOUT_ARGUMENT
 from .._errors import InvalidInput
-from .._host_files import COMMITTED, LAYOUT_DIRECTORY
+from .._host_files import COMMITTED, LAYOUT_DIRECTORY, PREVIOUS, VERIFIED
 from .._layout import LAYOUT_ID
+from .._records import recorded_release
 from .files import Reader
 from .text import is_printable
 
@@ -96,10 +97,24 @@ def read_layouts(reader: Reader) -> dict[str, Mapping[str, Any]]:
 
 def read_committed(reader: Reader) -> str | None:
     """The ID of the committed layout; None where there is none, or the file holds something else."""
-    text = reader.text(COMMITTED, 4096)
+    return _read_id(reader, COMMITTED)
+
+
+def read_previous(reader: Reader) -> str | None:
+    """The ID of the layout that was committed before it, likewise."""
+    return _read_id(reader, PREVIOUS)
+
+
+def read_verified(reader: Reader, committed: str | None) -> str:
+    """The release that the committed layout was verified with, empty where none is recorded."""
+    return recorded_release(reader.text(VERIFIED, 4096) or "", committed)
+
+
+def _read_id(reader: Reader, path: str) -> str | None:
+    text = reader.text(path, 4096)
     if text is None:
         return None
     if not LAYOUT_ID.fullmatch(text.strip()):
-        reader.problem(COMMITTED, "does not hold a layout's ID")
+        reader.problem(path, "does not hold a layout's ID")
         return None
     return text.strip()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .._layout import LAYOUT_ID
+from .._layout import LAYOUT_ID, RELEASE
 from .._mounts import DMEMFS, HUGETLBFS
 from .._units import U64
 from . import checks
@@ -216,6 +216,8 @@ _SECTIONS: dict[str, Callable[[Any, str], Any]] = {
     "loader": _loader,
     "files": _files,
     "noted_layout": lambda value, path: checks.match(value, path, _NOTED, "a layout's ID or nothing"),
+    "verified": lambda value, path: checks.match(value, path, RELEASE, "a kernel's release or nothing"),
+    "previous": lambda value, path: checks.match(value, path, _NOTED, "a layout's ID or nothing"),
     "hugepages": _hugepages,
     "hugetlb_vmemmap": _optional_boolean,
     "mounts": _mounts,

@@ -9,33 +9,27 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._arguments import COMMAND_LINE_SIZE
 from .._boot.loader import read_loader
 from .._boot.state import LoaderState
 from .._dax.current import CURRENT
 from .._dax.state import read_state
-from .._errors import NotPossible
 from .._host_files import known_files
 from .._kdump import configured
 from .._layout import LAYOUT_ID
 from .._system import System
 from . import proc
-from .acpi import read_srat
 from .dmemfs import read_dmemfs
-from .e820 import MAX_ENTRIES, checked_map, sysfs_type
 from .files import Reader
-from .hmat import parse_hmat
+from .firmware import read_affinity, read_map
 from .hugetlb import read_mounts, read_pages, read_vmemmap
 from .kernels import read_config
-from .layouts import read_committed, read_layouts
-from .model import ForeignArgument, Host, MapEntry, NodeRange
-from .nodes import node_ranges, one_node
+from .layouts import read_committed, read_layouts, read_previous, read_verified
+from .model import ForeignArgument, Host
 from .text import printable
 
-_MEMMAP = "/sys/firmware/memmap"
-_TABLES = "/sys/firmware/acpi/tables"
 _NODES = "/sys/devices/system/node"
 _RELEASE = re.compile(r"[A-Za-z0-9_.+~-]{1,128}")
 _ARCHITECTURE = re.compile(r"[A-Za-z0-9_]{1,32}")
@@ -63,8 +57,8 @@ def read_host(
     """
     reader = Reader(system)
     architecture = machine or reader.line("/proc/sys/kernel/arch") or "x86_64"
-    firmware_map = _firmware_map(reader, architecture)
-    affinity = _affinity(reader, firmware_map)
+    firmware_map = read_map(reader, architecture)
+    affinity = read_affinity(reader, firmware_map)
     running = _running_release(reader)
     loader = loader or read_loader(system, augeas)
     default = kernel or (loader.kernel if _RELEASE.fullmatch(loader.kernel) else "")
@@ -72,6 +66,7 @@ def read_host(
     cmdline = (reader.text("/proc/cmdline", 2 * COMMAND_LINE_SIZE) or "").rstrip("\n")
     tokens = None if loader.boot_arguments is None else tuple(printable(t) for t in loader.boot_arguments)
     dax = read_state(system)
+    committed = read_committed(reader)
     return Host(
         architecture=architecture if _ARCHITECTURE.fullmatch(architecture) else "unknown",
         firmware_map=firmware_map,
@@ -86,7 +81,7 @@ def read_host(
         foreign=tuple(
             ForeignArgument(printable(f.argument), printable(f.file), f.line) for f in loader.foreign
         ),
-        committed=read_committed(reader),
+        committed=committed,
         layouts=layouts,
         hmat_targets=affinity.hmat_targets,
         state={
@@ -104,6 +99,8 @@ def read_host(
             "loader": _printable(loader.to_json()),
             "files": known_files(system),
             "noted_layout": _noted_layout(reader),
+            "verified": read_verified(reader, committed),
+            "previous": read_previous(reader) or "",
             "hugepages": read_pages(reader),
             "hugetlb_vmemmap": read_vmemmap(reader),
             "mounts": read_mounts(reader, system),
@@ -122,55 +119,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _printable(item) for key, item in value.items()}
     return value
-
-
-def _firmware_map(reader: Reader, architecture: str) -> tuple[MapEntry, ...]:
-    """/sys/firmware/memmap (drivers/firmware/memmap.c): ``end`` is inclusive, the order arbitrary."""
-    entries = []
-    for name in reader.names(_MEMMAP, 2 * MAX_ENTRIES):
-        start = proc.parse_hex(reader.line(f"{_MEMMAP}/{name}/start"))
-        last = proc.parse_hex(reader.line(f"{_MEMMAP}/{name}/end"))
-        if start is None or last is None:
-            raise NotPossible.of(
-                "firmware.map",
-                "map-unreadable",
-                f"{_MEMMAP}/{name} has no start and end; is the tree complete?",
-            )
-        if last >= start:  # an empty range is shown with its end before its start
-            entries.append(MapEntry(start, last + 1, sysfs_type(reader.line(f"{_MEMMAP}/{name}/type"))))
-    if not entries and architecture == "x86_64":
-        raise NotPossible.of(
-            "firmware.map",
-            "map-missing",
-            f"{_MEMMAP} is missing or empty: the firmware's memory map cannot be read. It takes a kernel "
-            "with CONFIG_FIRMWARE_MEMMAP, and /sys as the host itself sees it (not in a container); or plan "
-            "from the kernel's log with `carveout host --dmesg`",
-        )
-    return checked_map(entries)
-
-
-class _Affinity(NamedTuple):
-    """The nodes' ranges, and what an HMAT that counts is combined with."""
-
-    nodes: tuple[NodeRange, ...]
-    hmat_targets: tuple[NodeRange, ...] = ()
-
-
-def _affinity(reader: Reader, firmware_map: tuple[MapEntry, ...]) -> _Affinity:
-    table = reader.data(f"{_TABLES}/SRAT", "the nodes' memory")
-    hmat = reader.data(f"{_TABLES}/HMAT", "whether DAX regions are made from it")
-    if table is None:
-        return _Affinity(one_node(firmware_map))
-    srat = read_srat(table)
-    memory = tuple(NodeRange(a.node, a.start, a.end) for a in srat.memory)
-    nodes = node_ranges(memory, firmware_map)
-    if hmat is None:
-        return _Affinity(nodes)
-    ignored = parse_hmat(hmat, srat).ignored
-    if ignored:
-        reader.problem(f"{_TABLES}/HMAT", f"kernels ignore this table: {ignored}")
-        return _Affinity(nodes)
-    return _Affinity(nodes, memory)
 
 
 def _noted_layout(reader: Reader) -> str:

@@ -20,6 +20,7 @@ from .._mechanisms.dax import IGNORE_HMAT
 from .._mechanisms.hugetlb import OPTIMISE
 from .._mechanisms.pmem import is_plain
 from .._model.e820 import apply_arguments
+from .._model.firmware_moves import moves, tolerable
 from .._model.kaslr import placement
 from .._model.sections import ram_of
 from .._ranges import Range, RangeSet
@@ -48,12 +49,18 @@ def still_satisfies(
 ) -> bool:
     """True where the layout answers this very plan and every reservation still stands on RAM.
 
-    ``before`` is the map without our arguments, ``existing`` the reservations of regions that are there in it.
+    Where memory was added, taken out or replaced since, it does not: amounts and what is kept for the kernel follow
+    from all of it. ``before`` is the map without our arguments, ``existing`` the reservations of regions that are there in it.
 
     A newer planner that would place better is no reason to leave it; nor is a newer kernel, but where
     it makes other DAX regions of the reservations (with an HMAT).
     """
     if json.dumps(layout.plan, sort_keys=True) != json.dumps(plan.source, sort_keys=True):
+        return False
+    own = [r.range for r in layout.reservations]
+    if not tolerable(
+        moves(layout.predicted_map, host.firmware_map, host.foreign_tokens, host.kernel_running, own)
+    ):
         return False
     carved = [r for r in layout.reservations if not r.existing]
     if {r for r in layout.reservations if r.existing} != set(existing):

@@ -70,13 +70,13 @@ def test_a_carved_host_passes_and_the_report_is_complete(
     junit = tmp_path / "reports" / "h1.xml"
     result = run_suite({"h1": LOCAL}, {"h1": layout.to_json()}, junit=str(junit))
     assert (result.passed, result.failures) == (True, ()), result.output
-    assert result.tests == 10
+    assert result.tests == 11
     assert result.hosts["h1"]["id"] == layout.id
     assert len(result.hosts["h1"]["expectations"]) > 50
     assert all(expectation["met"] for expectation in result.hosts["h1"]["expectations"])
     suite = ElementTree.parse(junit).getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("carveout", "14", "0")
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("carveout", "15", "0")
     assert "test_expectations[ansible://h1-devices]" in {c.get("name") for c in suite.iter("testcase")}
 
 
@@ -201,7 +201,7 @@ def test_an_operators_own_run(
     options = ("--hosts=ansible://all", f"--ansible-inventory={inventory}", f"--carveout-layouts={folder}")
     passed = pytest_run(tmp_path, *options)
     assert passed.returncode == 0, passed.stdout
-    assert "10 passed" in passed.stdout
+    assert "11 passed" in passed.stdout
     (folder / "h1.json").rename(folder / "h2.json")
     refused = pytest_run(tmp_path, *options)
     assert refused.returncode == 4

@@ -8,6 +8,7 @@ machine's. Nothing about them needs a boot, so they show what a run asks, not wh
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -48,20 +49,26 @@ _SYSTEMCTL = "#!/bin/sh\nexit 0\n"
 _WORDS = {1: "System RAM", 2: "Reserved"}
 
 
-class _Tree(RealSystem):
+class Tree(RealSystem):
     """The directory as a host whose update-grub is a script."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(str(root))
         self._tree = root
+        self.ran: list[list[str]] = []
 
     def run(self, argv: Sequence[str]) -> Completed:
+        self.ran.append(list(argv))
+        wants = self._tree / "etc/systemd/system/multi-user.target.wants"
         if argv[0].endswith("update-grub"):
             return super().run(["sh", str(_UPDATE_GRUB), str(self._tree)])
         if list(argv[:2]) == ["systemctl", "enable"]:
-            wants = self._tree / "etc/systemd/system/multi-user.target.wants"
             wants.mkdir(parents=True, exist_ok=True)
             (wants / argv[2]).symlink_to(f"/etc/systemd/system/{argv[2]}")
+        if list(argv[:2]) == ["systemctl", "disable"]:
+            (wants / argv[2]).unlink()
+        if argv[0] == "rmdir":
+            return super().run([*argv[:-1], f"{self._tree}{argv[-1]}"])
         return Completed(0, "", "")
 
 
@@ -107,9 +114,15 @@ def put_before_ssh(folder: Path, hosts: int) -> dict[str, str]:
 def make_host(host: Path, shape: tuple[int, int]) -> None:
     """One host that is as its committed layout says."""
     tree = host / "tree"
-    _write_machine(tree, shape)
-    system, augeas = _Tree(tree), open_augeas()
-    layout = make_layout(validated_plan(PLAN), read_host(system, augeas=augeas))
+    write_machine(tree, shape)
+    carve(tree, PLAN)
+    _as_entered(host, tree)
+
+
+def carve(tree: Path, plan: dict[str, Any]) -> Layout:
+    """What the main job does to a host, with the boot that it asks for."""
+    system, augeas = Tree(tree), open_augeas()
+    layout = make_layout_for(tree, plan)
     state = read_loader(system, augeas)
     after = grub_apply.apply(system, augeas, grub_apply.plan(state, augeas, layout.kernel_arguments))
     content = program()
@@ -118,8 +131,13 @@ def make_host(host: Path, shape: tuple[int, int]) -> None:
     files = plan_present(system, digest, lambda: text, layout, layout.id, None, verified=KERNEL)
     apply_present(system, files)
     _put(tree, "proc/cmdline", after.command_line + "\n")
-    _write_booted(tree, layout)
-    _as_entered(host, tree)
+    write_booted(tree, layout)
+    return layout
+
+
+def make_layout_for(tree: Path, plan: dict[str, Any]) -> Layout:
+    """The layout that a plan gives on the host."""
+    return make_layout(validated_plan(copy.deepcopy(plan)), read_host(Tree(tree), augeas=open_augeas()))
 
 
 def _put(tree: Path, path: str, content: str | bytes) -> None:
@@ -128,7 +146,8 @@ def _put(tree: Path, path: str, content: str | bytes) -> None:
     target.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def _write_machine(tree: Path, shape: tuple[int, int]) -> None:
+def write_machine(tree: Path, shape: tuple[int, int]) -> None:
+    """A host without Carveout: its memory, its kernel, its boot loader."""
     first = (shape[0] + 1) * GIB
     last = first + shape[1] * GIB
     firmware = [
@@ -151,7 +170,7 @@ def _write_machine(tree: Path, shape: tuple[int, int]) -> None:
     (tree / "usr/bin/systemctl").chmod(0o755)
     for place in ("boot/grub", "etc/default/grub.d"):
         (tree / place).mkdir(parents=True)
-    _Tree(tree).run(["update-grub"])
+    Tree(tree).run(["update-grub"])
 
 
 def _srat(*ranges: tuple[int, int, int]) -> bytes:
@@ -163,7 +182,7 @@ def _srat(*ranges: tuple[int, int, int]) -> bytes:
     return bytes(table)
 
 
-def _write_booted(tree: Path, layout: Layout) -> None:
+def write_booted(tree: Path, layout: Layout) -> None:
     """What a kernel shows that was booted with the layout."""
     lines = [
         f"{max(start, 0x1000):08x}-{end - 1:08x} : {_WORDS[kind]}\n"

@@ -129,24 +129,25 @@ def plan_present(
         text = committed_text(committed)
         wanted.append((COMMITTED, checksum(text), text))
     previous = _previous(system, committed, stored_layout_ids(present), going_back)
+    records: dict[str, str | None] = {}
     if committed is not None:
-        records = {PREVIOUS: committed_text(previous) if previous else None}
         if verified is not None:
             records[VERIFIED] = verified_text(committed, verified)
         elif committed != committed_layout_id(system):
             records[VERIFIED] = None
-        # before the new committed ID: a run that is stopped between leaves the old one, to be verified again
-        plan.changes += [
-            _change(system, path, text)
-            for path, text in records.items()
-            if present.get(path) != (None if text is None else checksum(text))
-        ]
+        # before the new ID is written: whatever a run that is stopped between leaves, the next one completes
+        if previous is not None:
+            records[PREVIOUS] = committed_text(previous)
+        plan.changes += _record_changes(system, present, records)
     if present.get(program_path()) != program_sha256:
         # the program before what starts it
         plan.changes.insert(0, _change(system, program_path(), program(), 0o755))
     for path, digest, text in wanted:
         if present.get(path) != digest:
             plan.changes.append(_change(system, path, text))
+    if committed is not None and previous is None:
+        # what is gone back to can be named as long as it is not the committed one
+        plan.changes += _record_changes(system, present, {PREVIOUS: None})
     for path in _outdated(system, list(present), layout, committed, booted, previous):
         plan.changes.append(_change(system, path, None))
     if layout is not None:
@@ -244,10 +245,25 @@ def _changed_mounts(changes: Sequence[Change]) -> tuple[str, ...]:
 
 def _previous(system: System, committed: str | None, stored: Sequence[str], going_back: bool) -> str | None:
     """The layout to go back to once ``committed`` is the committed one; None for ``committed`` changes nothing."""
-    before = committed_layout_id(system)
-    if committed is None or before is None or committed == before:
-        return previous_layout_id(system)
-    return before if before in stored and not going_back else None
+    before, known = committed_layout_id(system), previous_layout_id(system)
+    if committed is None:
+        return known
+    if going_back:
+        return None
+    if before is None or committed == before:
+        return None if known == committed else known
+    return before if before in stored else None
+
+
+def _record_changes(
+    system: System, present: Mapping[str, str], records: Mapping[str, str | None]
+) -> list[Change]:
+    """Those of the records that are not as they have to be."""
+    return [
+        _change(system, path, text)
+        for path, text in records.items()
+        if present.get(path) != (None if text is None else checksum(text))
+    ]
 
 
 def _check_command(system: System) -> None:

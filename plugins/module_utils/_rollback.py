@@ -73,7 +73,7 @@ def target(system: System, to: str) -> tuple[Layout | None, bool]:
     if wanted not in stored_layout_ids(known_files(system)):
         message = f"the layout {wanted} is not on this host; {_stored(system)}"
         raise NotPossible.of("", "layout-unknown", message)
-    return stored_layout(system, wanted), wanted == previous and wanted != committed
+    return stored_layout(system, wanted), wanted == previous
 
 
 def plan_rollback(system: System, augeas: Any, to: str, *, commit: bool, foresee: bool = False) -> Rollback:

@@ -14,8 +14,8 @@ author:
 description:
   - Installs everything that stands on a host apart from the boot loader's configuration. That is the program
     C(/usr/lib/carveout/carveout-VERSION.pyz), the command C(/usr/sbin/carveout) for the console, the units
-    C(carveout-dax.service) and C(carveout.target), the layout at C(/etc/carveout/layouts/ID.json), and which layout is committed. For the mounts of a layout it also installs
-    mount units, which C(carveout.target) wants.
+    C(carveout-dax.service) and C(carveout.target), the layout at C(/etc/carveout/layouts/ID.json), and which layout is
+    committed. For the mounts of a layout it also installs mount units, which C(carveout.target) wants.
   - C(carveout-dax.service) recreates, at each boot, the DAX devices of the layout that C(carveout.layout=ID) on the
     kernel command line names. Tenants order themselves with C(After=carveout.target).
   - A mount that changes or goes is unmounted first; nothing is changed where its files are in use.

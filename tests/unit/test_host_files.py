@@ -27,8 +27,10 @@ from ansible_collections.carveout.memory.plugins.module_utils._host_changes impo
     up_to_date,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import (
+    COMMAND,
     COMMITTED,
     ENABLED,
+    PREVIOUS,
     expected_files,
     known_files,
     layout_path,
@@ -107,7 +109,8 @@ def test_each_file_that_is_missing_or_other_is_noticed_and_mended(tmp_path: Path
     file.unlink()
     assert not up_to_date(known_files(tree), DIGEST, LAYOUT, LAYOUT.id)
     install(tree, committed=LAYOUT.id)
-    if path != ENABLED:
+    # a command that does not begin as ours is another's
+    if path not in (ENABLED, COMMAND):
         file.write_text("other")
         assert not up_to_date(known_files(tree), DIGEST, LAYOUT, LAYOUT.id)
         (change,) = install(tree, committed=LAYOUT.id).changes
@@ -127,6 +130,24 @@ def test_old_layouts_are_kept_but_not_all(tmp_path: Path) -> None:
     # the booted, the committed and two more: only the host can tell whether that is too many
     assert not up_to_date(known_files(tree), DIGEST, layouts[7], None)
     assert not install(tree, layouts[7], booted=layouts[0].id).changed
+
+
+def test_the_layout_before_the_committed_one_is_kept_and_asks_for_no_more_calls(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    layouts = [replace(LAYOUT, kernel=f"6.{number}") for number in range(6)]
+    for age, layout in enumerate(layouts):
+        committed = layout.id if age in (0, 5) else None
+        plan = plan_present(
+            tree, DIGEST, program, layout, committed, layouts[5].id if age == 5 else None, verified="6.12"
+        )
+        apply_present(tree, plan)
+        os.utime(tmp_path / layout_path(layout.id).lstrip("/"), ns=(age, age))
+    assert tree.read(PREVIOUS) == layouts[0].id + "\n"
+    kept = {Path(path).stem for path in known_files(tree) if path.endswith(".json")}
+    assert kept == {layouts[number].id for number in (0, 3, 4, 5)}
+    for release, idle in (("6.12", True), ("6.13", False), (None, True)):
+        found = up_to_date(known_files(tree), DIGEST, layouts[5], layouts[5].id, None, release)
+        assert found == idle
 
 
 def test_programs_of_other_versions_go(tmp_path: Path) -> None:

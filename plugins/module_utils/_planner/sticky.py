@@ -50,7 +50,8 @@ def still_satisfies(
     """True where the layout answers this very plan and every reservation still stands on RAM.
 
     Where memory was added, taken out or replaced since, it does not: amounts and what is kept for the kernel follow
-    from all of it. ``before`` is the map without our arguments, ``existing`` the reservations of regions that are there in it.
+    from all of it. ``before`` is the map without our arguments, ``existing`` the reservations of regions that are there
+    in it.
 
     A newer planner that would place better is no reason to leave it; nor is a newer kernel, but where
     it makes other DAX regions of the reservations (with an HMAT).

@@ -82,6 +82,10 @@ class RollbackHost(Host):
         wait_for("the next boot", TIMEOUT, rebooted)
         self.run("systemctl", "is-system-running", "--wait", check=False)
 
+    def boots(self) -> int:
+        """How often the boot loader has started a kernel since the machine was switched on."""
+        return self._vm.console.read_bytes().count(b"Loading initial ramdisk")
+
     def layout(self) -> str:
         """ID of the layout that this boot is for, empty for none."""
         words = self.run("cat", "/proc/cmdline").split()

@@ -30,6 +30,19 @@ class RollbackHost(Host):
     def up(self) -> None:
         self._vm.up(Wishes(node_memory=NODE_MEMORY), 600)
 
+    def switch(self, node_memory: tuple[int, ...]) -> None:
+        """Switch the machine off, and on again with other memory."""
+        self.hang_up()
+        self._vm.down()
+        self._vm.up(Wishes(node_memory=node_memory), 600)
+        self.run("systemctl", "is-system-running", "--wait", check=False)
+
+    def shown(self) -> str:
+        """What its serial line showed since the boot loader last started a kernel."""
+        return (
+            self._vm.console.read_bytes().rpartition(b"Loading initial ramdisk")[2].decode(errors="replace")
+        )
+
     def files(self) -> dict[str, str]:
         """By path all that there is to compare."""
         lines = self.run("sh", "-c", _FILES).splitlines()
@@ -94,6 +107,12 @@ class RollbackHost(Host):
     def text(self, path: str) -> str:
         """A file's text without blanks around it, empty where there is none."""
         return self.run("cat", path, check=False).strip()
+
+    def ranges(self) -> tuple[str, ...]:
+        """What the kernel took from the map, at the top level of /proc/iomem."""
+        names = ("System RAM", "Soft Reserved", "Reserved", "Persistent Memory (legacy)")
+        lines = self.run("cat", "/proc/iomem").splitlines()
+        return tuple(line for line in lines if line.endswith(names) and not line.startswith(" "))
 
     def memory(self) -> tuple[str, ...]:
         """Where System RAM lies."""

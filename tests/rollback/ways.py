@@ -199,7 +199,7 @@ def without_systemd(host: RollbackHost) -> None:
 
 def _open(host: RollbackHost, device: str) -> int:
     """A tenant that has a device open; its process ID."""
-    pid = host.background(f"sh -c 'exec 9<>/dev/carveout/{device}; exec sleep 600'")
+    pid = host.background(f"sh -c 'exec 9<>/dev/carveout/{device}; exec sleep 600' >/dev/null 2>&1")
     wait_for("the tenant", 30, lambda: "sleep" in host.text(f"/proc/{pid}/comm"))
     return pid
 

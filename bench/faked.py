@@ -42,7 +42,7 @@ PLAN: dict[str, Any] = {
 #: GiB of each of the two nodes, by class of hosts.
 SHAPES = ((16, 16), (32, 16), (24, 48), (64, 64))
 
-_UPDATE_GRUB = CHECKOUT / "tests/unit/test_boot_data/update-grub"
+_MKCONFIG = CHECKOUT / "tests/unit/test_boot_data/grub-mkconfig"
 _DEFAULTS = 'GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX="console=ttyS0"\n'
 #: There is no systemd to ask: of what Carveout asks it, all is well.
 _SYSTEMCTL = "#!/bin/sh\nexit 0\n"
@@ -50,7 +50,7 @@ _WORDS = {1: "System RAM", 2: "Reserved"}
 
 
 class Tree(RealSystem):
-    """The directory as a host whose update-grub is a script."""
+    """The directory as a host whose grub-mkconfig is a script."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(str(root))
@@ -60,8 +60,8 @@ class Tree(RealSystem):
     def run(self, argv: Sequence[str]) -> Completed:
         self.ran.append(list(argv))
         wants = self._tree / "etc/systemd/system/multi-user.target.wants"
-        if argv[0].endswith("update-grub"):
-            return super().run(["sh", str(_UPDATE_GRUB), str(self._tree)])
+        if argv[0].endswith("grub-mkconfig"):
+            return super().run(["sh", str(_MKCONFIG), str(self._tree), *argv[1:]])
         if list(argv[:2]) == ["systemctl", "enable"]:
             wants.mkdir(parents=True, exist_ok=True)
             (wants / argv[2]).symlink_to(f"/etc/systemd/system/{argv[2]}")
@@ -161,16 +161,20 @@ def write_machine(tree: Path, shape: tuple[int, int]) -> None:
     _put(tree, "proc/cmdline", f"BOOT_IMAGE=/boot/vmlinuz-{KERNEL} root=UUID=1 ro console=ttyS0 quiet\n")
     _put(tree, f"boot/config-{KERNEL}", "CONFIG_NODES_SHIFT=10\nCONFIG_RANDOMIZE_BASE=y\n")
     _put(tree, "etc/default/grub", _DEFAULTS)
-    _put(tree, "usr/sbin/grub-mkconfig", "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n")
-    _put(tree, "usr/sbin/update-grub", "#!/bin/sh\nexec sh /boot/update-grub ''\n")
+    _put(
+        tree,
+        "usr/sbin/grub-mkconfig",
+        "#!/bin/sh\n# ${sysconfdir}/default/grub.d/\nexec sh /boot/mkconfig '' \"$@\"\n",
+    )
+    _put(tree, "usr/sbin/update-grub", "#!/bin/sh\nexec grub-mkconfig -o /boot/grub/grub.cfg\n")
     _put(tree, "usr/bin/systemctl", _SYSTEMCTL)
-    _put(tree, "boot/update-grub", _UPDATE_GRUB.read_bytes())
+    _put(tree, "boot/mkconfig", _MKCONFIG.read_bytes())
     for name in ("update-grub", "grub-mkconfig"):
         (tree / "usr/sbin" / name).chmod(0o755)
     (tree / "usr/bin/systemctl").chmod(0o755)
     for place in ("boot/grub", "etc/default/grub.d"):
         (tree / place).mkdir(parents=True)
-    Tree(tree).run(["update-grub"])
+    Tree(tree).run(["grub-mkconfig"])
 
 
 def _srat(*ranges: tuple[int, int, int]) -> bytes:

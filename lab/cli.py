@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import image, keys, paths
 from .errors import LabError
+from .flavour import FLAVOURS
 from .locks import locked
 from .machine import DEFAULT_NAME, check_name, parse_node_memory
 from .progress import Progress
@@ -39,6 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--accel", choices=("auto", "kvm", "tcg"), help="KVM or software emulation (default: what works)"
+    )
+    up.add_argument(
+        "--firmware",
+        choices=sorted({each.firmware for each in FLAVOURS}),
+        help="of the machine (default bios)",
+    )
+    up.add_argument(
+        "--loader", choices=sorted({each.loader for each in FLAVOURS}), help="boot loader (default grub)"
     )
     wait = commands.add_parser("wait", help="wait until one can log in")
     for command in (up, wait):
@@ -125,7 +134,7 @@ def _wishes(options: argparse.Namespace) -> Wishes:
     if options.port is not None and not 1 <= options.port <= 65535:
         raise LabError(f"--port {options.port}: 1 to 65535 are possible")
     memory = None if options.node_memory is None else parse_node_memory(options.node_memory)
-    return Wishes(memory, options.cpus, options.port, options.accel)
+    return Wishes(memory, options.cpus, options.port, options.accel, options.firmware, options.loader)
 
 
 def _status(vm: Vm, *, as_json: bool) -> int:
@@ -138,6 +147,7 @@ def _status(vm: Vm, *, as_json: bool) -> int:
         running = f"runs as process {facts['pid']}, {'answers' if facts['ssh'] else 'does not answer'}"
         print(f"{vm.name}: {running if facts['running'] else 'is off'}")
         print(f"  ssh       127.0.0.1:{facts['port']}  (python3 -m lab --name {vm.name} ssh)")
+        print(f"  boots by  {facts['loader']} on {facts['firmware']}")
         print(f"  CPUs      {facts['cpus']}, {facts['accel']}")
         print(f"  kernel    {facts['kernel_release']}")
         print(f"  image     {facts['image']}")

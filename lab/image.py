@@ -14,14 +14,16 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import disk, tools
+from . import disk, efi_disk, flavour, tools
 from .errors import LabError
+from .flavour import Flavour, FlavourRecipe
 from .keys import Keys
 from .locks import locked
 from .progress import Progress
 from .recipe import MIRROR, SUITE, Recipe
 
 _PROGRAMS = ("mmdebstrap", "mkfs.ext4", "sfdisk", "ssh-keygen", "qemu-img", "qemu-system-x86_64", "ssh")
+_UEFI_PROGRAMS = ("mformat", "mcopy")
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,13 @@ class Image:
         return self.directory / "initrd.img"
 
 
-def recipe_for(keys: Keys) -> Recipe:
+def recipe_for(keys: Keys, wanted: Flavour = flavour.DEFAULT) -> Recipe:
     """The recipe with these keys; CARVEOUT_LAB_MIRROR names another mirror of Debian."""
-    return Recipe(
-        user_key=keys.user.public,
-        host_key=keys.host.private,
-        host_key_public=keys.host.public,
-        mirror=os.environ.get("CARVEOUT_LAB_MIRROR") or MIRROR,
-    )
+    mirror = os.environ.get("CARVEOUT_LAB_MIRROR") or MIRROR
+    found = Recipe(keys.user.public, keys.host.private, keys.host.public, mirror)
+    if wanted == flavour.DEFAULT:
+        return found
+    return FlavourRecipe(found.user_key, found.host_key, found.host_key_public, mirror, wanted)
 
 
 def load(cache: Path, digest: str) -> Image | None:
@@ -74,7 +75,8 @@ def ensure(cache: Path, recipe: Recipe, progress: Progress) -> Image:
     found = load(cache, digest)
     if found is not None:
         return found
-    tools.require(_PROGRAMS)
+    uefi = isinstance(recipe, FlavourRecipe) and recipe.flavour.firmware == "uefi"
+    tools.require([*_PROGRAMS, *(_UEFI_PROGRAMS if uefi else ())])
     with locked(cache / "build.lock", lambda: progress.step("waiting for a build that goes on already")):
         found = load(cache, digest)
         if found is None:
@@ -100,10 +102,13 @@ def _build(cache: Path, recipe: Recipe, digest: str, progress: Progress) -> None
         tarball.write_bytes(recipe.tar())
         arguments = recipe.mmdebstrap_arguments(str(tree), str(tarball), root_uuid)
         _mmdebstrap([tools.find("mmdebstrap"), *arguments], work / "mmdebstrap.log")
-        progress.step("building image: disk with GRUB")
+        progress.step("building image: disk with its boot loader")
         out = work / "image"
         out.mkdir()
-        disk.make(out / "disk.raw", tree, root_uuid, secrets.randbits(32))
+        if isinstance(recipe, FlavourRecipe) and recipe.flavour.firmware == "uefi":
+            efi_disk.make(out / "disk.raw", tree, root_uuid)
+        else:
+            disk.make(out / "disk.raw", tree, root_uuid, secrets.randbits(32))
         release = _kernel(tree, out)
         facts = {"kernel_release": release, "root_uuid": root_uuid, "mirror": recipe.mirror, "suite": SUITE}
         (out / "image.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import firmware
 from .errors import LabError
 
 GIB = 2**30
@@ -71,6 +72,14 @@ class Machine:
     """``kvm`` or ``tcg``"""
     node_memory: tuple[int, ...] = DEFAULT_NODE_MEMORY
     cpus: int = DEFAULT_CPUS
+    firmware: str = "bios"
+    record: bool = False
+    """whether every write to its disk is kept in :attr:`writes`"""
+
+    @property
+    def writes(self) -> Path:
+        """The writes in their order, in the format of dm-log-writes; it has to be there."""
+        return self.directory / "writes.log"
 
     @property
     def disk(self) -> Path:
@@ -126,6 +135,30 @@ def _board_management(machine: Machine) -> list[str]:
     ]  # fmt: skip
 
 
+def _disk(machine: Machine) -> str:
+    # writeback: a cut of the guest's power keeps what the guest has written, and no more is promised
+    common, disk = "if=none,id=disk0,cache=writeback", escape(machine.disk)
+    if not machine.record:
+        return f"{common},format=qcow2,file={disk}"
+    return (
+        f"{common},driver=blklogwrites,file.driver=qcow2,file.file.driver=file,file.file.filename={disk}"
+        f",log.driver=file,log.filename={escape(machine.writes)},log-super-update-interval=1"
+    )
+
+
+def _firmware_arguments(machine: Machine) -> list[str]:
+    """Nothing for QEMU's own BIOS; for UEFI the program, and the file of this machine's variables.
+
+    The variables are flash memory, so they outlive a reset and a power cut, as a board's do.
+    """
+    if machine.firmware == "bios":
+        return []
+    return [
+        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={escape(firmware.CODE)}",
+        "-drive", f"if=pflash,unit=1,format=raw,file={escape(machine.directory / firmware.VARIABLES)}",
+    ]  # fmt: skip
+
+
 def escape(value: object) -> str:
     """``value`` inside an option list of QEMU, where a comma ends the value and two are one."""
     return str(value).replace(",", ",,")
@@ -149,11 +182,11 @@ def qemu_arguments(machine: Machine) -> list[str]:
         "-nodefaults", "-vga", "none", "-display", "none",
         "-smbios", f"type=11,value=io.systemd.credential:system.hostname={machine.name}",
         "-device", "virtio-rng-pci",
-        # writeback: a cut of the guest's power keeps what the guest has written, and no more is promised
-        "-drive", f"if=none,id=disk0,format=qcow2,cache=writeback,file={escape(machine.disk)}",
+        "-drive", _disk(machine),
         "-device", "virtio-blk-pci,drive=disk0,bootindex=0",
         "-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{machine.port}-:22",
         "-device", "virtio-net-pci,netdev=net0,romfile=",
+        *_firmware_arguments(machine),
         *_board_management(machine),
         "-chardev", "file,id=serial0,path=console.log,append=on",
         "-serial", "chardev:serial0",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .errors import LabError
+from .flavour import DEFAULT, Flavour
 from .machine import Machine
 
 _FILE = "state.json"
@@ -30,10 +31,19 @@ class State:
     kernel_release: str
     key_file: str
     known_hosts: str
+    firmware: str = DEFAULT.firmware
+    loader: str = DEFAULT.loader
+
+    @property
+    def flavour(self) -> Flavour:
+        """Its firmware and its boot loader."""
+        return Flavour(self.firmware, self.loader)
 
     def machine(self, directory: Path) -> Machine:
         """The machine that is started from this state."""
-        return Machine(self.name, directory, self.port, self.accel, self.node_memory, self.cpus)
+        return Machine(
+            self.name, directory, self.port, self.accel, self.node_memory, self.cpus, self.firmware
+        )
 
     def on_image(self, digest: str, disk: str, kernel_release: str) -> State:
         """The same machine on another image."""

@@ -15,6 +15,8 @@ from .errors import LabError
 # the Debian package of every program that the lab calls
 PACKAGES = {
     "mmdebstrap": "mmdebstrap",
+    "mcopy": "mtools",
+    "mformat": "mtools",
     "mkfs.ext4": "e2fsprogs",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",

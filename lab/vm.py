@@ -11,12 +11,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import accel, image, keys, qmp, state, tools
+from . import accel, firmware, image, keys, qmp, state, tools
 from .access import Access, free_port
 from .errors import LabError
+from .flavour import DEFAULT, Flavour, check
 from .locks import locked
 from .machine import DEFAULT_CPUS, DEFAULT_NODE_MEMORY, DEFAULT_PORT, qemu_arguments
 from .progress import Progress
@@ -34,6 +35,14 @@ class Wishes:
     cpus: int | None = None
     port: int | None = None
     accel: str | None = None
+    record: bool = False
+    """whether every write to the disk is kept, from this start on, in the directory's writes.log"""
+    firmware: str | None = None
+    loader: str | None = None
+
+    def flavour(self, before: Flavour) -> Flavour:
+        """What was asked for; the rest is as before. LabError where the lab has no such machine."""
+        return check(Flavour(self.firmware or before.firmware, self.loader or before.loader))
 
 
 class Vm:
@@ -88,6 +97,8 @@ class Vm:
                 "accel": found.accel,
                 "cpus": found.cpus,
                 "node_memory": list(found.node_memory),
+                "firmware": found.firmware,
+                "loader": found.loader,
                 "kernel_release": found.kernel_release,
                 "image": found.image,
                 "directory": str(self.directory),
@@ -113,7 +124,7 @@ class Vm:
 
     def _check_running(self, wishes: Wishes) -> None:
         now = self.state()
-        for key in ("node_memory", "cpus", "port", "accel"):
+        for key in ("node_memory", "cpus", "port", "accel", "firmware", "loader"):
             wish = getattr(wishes, key)
             if wish not in (None, "auto", getattr(now, key)):
                 raise LabError(
@@ -124,10 +135,13 @@ class Vm:
     def _start(self, wishes: Wishes) -> None:
         before = state.read(self.directory)
         pairs = keys.ensure(self._cache)
-        newest = image.ensure(self._cache, image.recipe_for(pairs), self._progress)
+        flavour = wishes.flavour(before.flavour if before else DEFAULT)
+        if before and flavour != before.flavour:
+            raise LabError(f"{self.name} has {before.flavour}: `destroy` it to have {flavour}")
+        newest = image.ensure(self._cache, image.recipe_for(pairs, flavour), self._progress)
         kept = self._kept_image(before, newest)
         if kept is None:
-            self._fresh_disk(newest)
+            self._fresh_disk(newest, flavour)
             kept = newest
         cpus = wishes.cpus or (before.cpus if before else DEFAULT_CPUS)
         new = State(
@@ -141,6 +155,8 @@ class Vm:
             kernel_release=kept.kernel_release,
             key_file=str(pairs.user.private_file),
             known_hosts=str(self.directory / "known_hosts"),
+            firmware=flavour.firmware,
+            loader=flavour.loader,
         )
         if wishes.port not in (None, new.port):
             raise LabError(f"--port {wishes.port}: somebody else listens there")
@@ -153,7 +169,10 @@ class Vm:
             + " and ".join(f"{size / 2**30:g} GiB" for size in new.node_memory)
         )
         # the daemon keeps this directory's sockets; see qemu_arguments
-        argv = [tools.find("qemu-system-x86_64"), *qemu_arguments(new.machine(self.directory))]
+        machine = replace(new.machine(self.directory), record=wishes.record)
+        if machine.record:
+            machine.writes.write_bytes(b"")
+        argv = [tools.find("qemu-system-x86_64"), *qemu_arguments(machine)]
         tools.run(argv, timeout=60, cwd=self.directory)
 
     def _kept_image(self, before: State | None, newest: image.Image) -> image.Image | None:
@@ -169,7 +188,9 @@ class Vm:
         self._progress.step("note: this disk was made from an older image; `reset` gives a new one")
         return kept
 
-    def _fresh_disk(self, base: image.Image) -> None:
+    def _fresh_disk(self, base: image.Image, flavour: Flavour) -> None:
+        if flavour.firmware == "uefi":
+            firmware.make_variables(self.directory)
         new = self.directory / ".disk.qcow2"
         tools.run(
             [
@@ -258,8 +279,9 @@ class Vm:
         with self._locked():
             now = self.state()
             self._kill()
-            base = image.ensure(self._cache, image.recipe_for(keys.ensure(self._cache)), self._progress)
-            self._fresh_disk(base)
+            recipe = image.recipe_for(keys.ensure(self._cache), now.flavour)
+            base = image.ensure(self._cache, recipe, self._progress)
+            self._fresh_disk(base, now.flavour)
             state.write(self.directory, now.on_image(base.digest, str(base.disk), base.kernel_release))
         self._progress.step(f"{self.name} has a fresh disk and is off")
 

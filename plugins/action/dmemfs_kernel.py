@@ -16,6 +16,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._planner.dmemfs_pl
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import PoolPlan
 from ansible_collections.carveout.memory.plugins.plugin_utils.cli_files import read_plan_file
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 
 MODULE = "carveout.memory.dmemfs_kernel"
 
@@ -36,6 +37,7 @@ class ActionModule(ActionBase):
         )
         given = options["plan"]
         try:
+            refuse_told(task_vars)
             # Ansible's values carry tags in subclasses of their own; the readers want plain data.
             plan = (
                 read_plan_file(given)

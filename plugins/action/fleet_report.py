@@ -10,9 +10,11 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.plugin_utils.fleet_report.record import FINE, read_record
 from ansible_collections.carveout.memory.plugins.plugin_utils.fleet_report.summary import report_text
 from ansible_collections.carveout.memory.plugins.plugin_utils.fleet_report.write import write_report
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 
 
 class ActionModule(ActionBase):
@@ -30,6 +32,10 @@ class ActionModule(ActionBase):
                 "directory": {"type": "path", "default": ""},
             }
         )
+        try:
+            refuse_told(task_vars)
+        except CarveoutError as error:
+            return {"failed": True, "msg": str(error)}
         hosts, records = [str(host) for host in options["hosts"]], options["records"]
         try:
             if options["directory"]:

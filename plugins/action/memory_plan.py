@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError, InvalidInput
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host, MapEntry
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
@@ -22,6 +23,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.cli_files import (
 from ansible_collections.carveout.memory.plugins.plugin_utils.memory_map import lines, map_before, parts
 from ansible_collections.carveout.memory.plugins.plugin_utils.picture_text import layout_text
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 
 
 class ActionModule(ActionBase):
@@ -43,6 +45,7 @@ class ActionModule(ActionBase):
             }
         )
         try:
+            refuse_told(task_vars)
             plan = planned(arguments["plan"])
             # Ansible's values carry tags in subclasses of their own; the readers want plain data.
             host = host_from_json(json.loads(json.dumps(arguments["host"])))
@@ -50,7 +53,8 @@ class ActionModule(ActionBase):
             previous = Layout.from_json(given) if given else committed_layout(host)
             layout = make_layout(plan, host, previous, arguments["replan"])
         except CarveoutError as error:
-            text = "\n".join(f"- {problem}" for problem in error.problems)
+            # a key of the plan may be anything
+            text = printable("\n".join(f"- {problem}" for problem in error.problems))
             return {
                 "failed": True,
                 "msg": f"The memory plan cannot be carried out on this host:\n{text}",

@@ -21,6 +21,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import Car
 from ansible_collections.carveout.memory.plugins.module_utils._expectations import expectations, unmet
 from ansible_collections.carveout.memory.plugins.module_utils._host.json import host_from_json
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import Host
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.module_utils._host_changes import up_to_date
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import program_path
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
@@ -29,6 +30,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._planner.build imp
 from ansible_collections.carveout.memory.plugins.module_utils._planner.dmemfs import the_pool
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
 from ansible_collections.carveout.memory.plugins.plugin_utils.cli_files import committed_layout
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw import (
     parse_raw,
     raw_texts_command,
@@ -59,9 +61,15 @@ class ActionModule(ActionBase):
         name = str((task_vars or {}).get("inventory_hostname", ""))
         self._notes: list[str] = []
         try:
+            refuse_told(task_vars)
             found = self._look(name, planned(options["plan"]), options["replan"])
         except (CarveoutError, NotSettled, ValueError, RecursionError) as error:
-            return {"changed": False, "settled": False, "pending": str(error), "warnings": self._notes}
+            return {
+                "changed": False,
+                "settled": False,
+                "pending": printable(str(error)),
+                "warnings": self._notes,
+            }
         verified, snapshot, layout = found
         result = {
             "changed": False,

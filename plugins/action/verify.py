@@ -16,6 +16,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import Car
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.plugin_utils.fleet_report.metrics import host_metrics
 from ansible_collections.carveout.memory.plugins.plugin_utils.fleet_report.record import Record, write_record
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.connection import (
     connection_variables,
     needs_ansible,
@@ -48,6 +49,7 @@ class ActionModule(ActionBase):
         name = str(task_vars["inventory_hostname"])
         layout = None
         try:
+            refuse_told(task_vars)
             layout = Layout.from_json(_plain(arguments["layout"])) if arguments["layout"] else None
             variables = connection_variables(self._connection, task_vars, self._templar.template)
             result = run_suite(

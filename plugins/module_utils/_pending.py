@@ -25,6 +25,7 @@ from ._layout import Layout
 from ._mechanisms.dmemfs import missing_config
 from ._mounts import DMEMFS, OWNER_SERVICE
 from ._pmem.actions import pmem_reservations
+from ._remains import remains
 from ._system import System
 
 _NDCTL = ("/usr/bin/ndctl", "/usr/sbin/ndctl", "/bin/ndctl", "/sbin/ndctl")
@@ -54,6 +55,7 @@ def pending(
             system, augeas, loader, layout.kernel_arguments or None, kernel if layout.arguments else ""
         )
         steps = [*change.actions, *(edit.action for edit in leftovers(system))]
+        steps += [f"remove {path}" for path in remains(system)]
         if change.reboot_required or ((layout.arguments or layout.devices) and not carried(system, layout)):
             return [*steps, "reboot"]
         if pmem_reservations(layout) and not any(system.stat(path) for path in _NDCTL):

@@ -15,9 +15,11 @@ import os
 import signal
 import stat
 import subprocess
-import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
+
+from ._journal import settle
 
 #: Nothing that Carveout reads is nearly as long; what is has no business where it stands.
 _MAX_READ = 64 << 20
@@ -61,7 +63,13 @@ class System(Protocol):
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Replace a file: written beside it, synced, renamed over, the directory synced.
 
-        The SELinux label of the file before stays.
+        The SELinux label of the file before stays. What a killed run left of a file is overwritten.
+        """
+
+    def write_boot(self, path: str, text: str, mode: int = 0o644) -> None:
+        """The same for a file that a boot loader reads, which replays no journal: see :mod:`._journal`.
+
+        At every moment it finds the old file or the new one, whole.
         """
 
     def write_sysfs(self, path: str, text: str, seconds: int = 0) -> None:
@@ -72,6 +80,9 @@ class System(Protocol):
 
     def remove(self, path: str) -> bool:
         """Remove a file; False where there was none."""
+
+    def remove_boot(self, path: str) -> bool:
+        """The same for a file that a boot loader reads: it finds the whole file or none."""
 
     def listdir(self, path: str) -> list[str]:
         """Sorted names in a directory, empty where it does not exist."""
@@ -87,6 +98,24 @@ class System(Protocol):
 
         Status 127: it could not be started; 124: it was stopped because it came to no end.
         """
+
+
+#: How the name of a file begins that stands beside its target for a moment; boot loaders, systemd and sh's `*` pass
+#: over such names.
+BESIDE = ".carveout-"
+
+
+def _beside(target: str, what: str) -> str:
+    directory, name = os.path.split(target)
+    return f"{directory}/{BESIDE}{name}.{what}"
+
+
+def _unlink(path: str) -> bool:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _time_is_up(signum: int, frame: object) -> None:
@@ -130,21 +159,46 @@ class RealSystem:
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         target = self._path(path)
-        directory = os.path.dirname(target)
-        os.makedirs(directory, mode=0o755, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".carveout-", dir=directory)
+        new = _beside(target, "new")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                file.write(text)
-                file.flush()
-                self._keep_label(target, file.fileno())
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
+            self._stage(new, target, text, mode)
+            os.replace(new, target)
         except BaseException:
-            os.unlink(temporary)
+            _unlink(new)
             raise
+        self._sync_directory(os.path.dirname(target))
+
+    def write_boot(self, path: str, text: str, mode: int = 0o644) -> None:
+        target = self._path(path)
+        directory, new, old = os.path.dirname(target), _beside(target, "new"), _beside(target, "old")
+        try:
+            self._stage(new, target, text, mode)
+            _unlink(old)
+            # the blocks of the file before stay its own as long as a loader may look there; FAT has no links, and
+            # no journal either
+            with suppress(OSError):
+                os.link(target, old)
+            # all but the name: what is left then is one sector of the directory, old or new
+            self._settle(directory)
+            os.replace(new, target)
+            self._settle(directory)
+        finally:
+            _unlink(new)
+            _unlink(old)
         self._sync_directory(directory)
+
+    def _stage(self, new: str, target: str, text: str, mode: int) -> None:
+        """The file-to-be, synced, under its name ``new``."""
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(
+            os.open(new, flags, 0o600), "w", encoding="utf-8", errors="surrogateescape", newline=""
+        ) as file:
+            file.write(text)
+            file.flush()
+            self._keep_label(target, file.fileno())
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
 
     @staticmethod
     def _keep_label(target: str, handle: int) -> None:
@@ -179,12 +233,29 @@ class RealSystem:
             os.close(handle)
 
     def remove(self, path: str) -> bool:
+        target = self._path(path)
+        _unlink(_beside(target, "new"))
+        if not _unlink(target):
+            return False
+        self._sync_directory(os.path.dirname(target))
+        return True
+
+    def remove_boot(self, path: str) -> bool:
+        target = self._path(path)
+        old = _beside(target, "old")
         try:
-            os.unlink(self._path(path))
+            os.replace(target, old)
         except FileNotFoundError:
             return False
-        self._sync_directory(os.path.dirname(self._path(path)))
+        self._settle(os.path.dirname(target))
+        _unlink(old)
+        self.remove(path)  # and what a killed run left beside it
         return True
+
+    def _settle(self, directory: str) -> None:
+        # a tree of files is no disk that anything boots from
+        if not self._root:
+            settle(directory)
 
     def listdir(self, path: str) -> list[str]:
         try:
@@ -209,11 +280,11 @@ class RealSystem:
 
     def run(self, argv: Sequence[str]) -> Completed:
         try:
-            # os-prober has update-grub print the names of other systems in whatever encoding they have
+            # os-prober has grub-mkconfig print the names of other systems in whatever encoding they have
             process = subprocess.Popen(
                 list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 encoding="utf-8", errors="backslashreplace",
-                # who became root by su has a user's PATH: update-grub then finds no grub-mkconfig
+                # who became root by su has a user's PATH: grub-mkconfig then finds no grub-probe
                 env={**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"},
                 # what it starts itself ends with it
                 start_new_session=True,

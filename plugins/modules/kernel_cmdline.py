@@ -29,6 +29,7 @@ description:
   - The drop-in is edited through augeas, which also has to be able to read C(/etc/default/grub) and the other drop-ins.
     What counts is never these files, but the generated entry and C(/proc/cmdline).
   - Ends a trial boot that M(carveout.memory.trial_boot) prepared; what is written here is permanent.
+  - Takes away what a run that was killed left beside the files that it was writing.
   - Does not reboot; RV(reboot_required) tells whether the running kernel still has other arguments.
 options:
   arguments:
@@ -51,6 +52,12 @@ options:
       - On hosts of systemd-boot a kernel that does not boot by default anyway is refused.
       - Only for O(state=present).
     type: str
+  measured:
+    description:
+      - C(state.loader.owned) of the snapshot that O(arguments) were planned for. Where the boot loader has other
+        arguments of Carveout's now, another run is at work, and this one is refused. Without it, that is not looked at.
+    type: list
+    elements: str
 requirements:
   - root
   - GRUB with C(/etc/default/grub), C(/etc/default/grub.d) and C(/boot/grub/grub.cfg), as the Debian family has it,
@@ -95,7 +102,8 @@ actions:
   elements: str
   sample:
     - write /etc/default/grub.d/zz-carveout.cfg
-    - run /usr/sbin/update-grub
+    - run /usr/sbin/grub-mkconfig -o /run/carveout/grub.cfg
+    - write /boot/grub/grub.cfg
 reboot_required:
   description:
     - Whether the running kernel is another than O(kernel), or was booted with other arguments of ours than it should
@@ -147,6 +155,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 
 from ansible_collections.carveout.memory.plugins.module_utils._boot.loader import (
     apply,
+    check_same,
     needs_augeas,
     plan,
     read_loader,
@@ -158,6 +167,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.augeas_bindi
     open_augeas,
 )
 from ansible_collections.carveout.memory.plugins.module_utils._lock import BOOT, exclusive
+from ansible_collections.carveout.memory.plugins.module_utils._remains import clear, remains
 from ansible_collections.carveout.memory.plugins.module_utils._system import RealSystem
 
 
@@ -184,6 +194,7 @@ def main() -> None:
             "arguments": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "kernel": {"type": "str"},
+            "measured": {"type": "list", "elements": "str"},
         },
         required_if=[("state", "present", ["arguments"])],
         supports_check_mode=True,
@@ -198,11 +209,17 @@ def main() -> None:
     try:
         with exclusive(BOOT):
             before = read_loader(system, augeas)
+            if module.params["measured"] is not None:
+                check_same(before, module.params["measured"])
             change = plan(system, augeas, before, wanted, kernel)
             ended = [edit.action for edit in leftovers(system)]
             after = before if module.check_mode else apply(system, augeas, change)
-            if ended and not module.check_mode:
-                end(system)
+            left = remains(system)
+            if not module.check_mode:
+                if ended:
+                    end(system)
+                clear(system, left)
+            ended += [f"remove {path}" for path in left]
     except CarveoutError as error:
         module.fail_json(msg=str(error), problems=[problem.to_json() for problem in error.problems])
     except OSError as error:

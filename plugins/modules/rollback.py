@@ -72,7 +72,8 @@ actions:
   sample:
     - destroy dax0.1 ([0x100000000, 0x140000000))
     - remove /etc/default/grub.d/zz-carveout.cfg
-    - run /usr/sbin/update-grub
+    - run /usr/sbin/grub-mkconfig -o /run/carveout/grub.cfg
+    - write /boot/grub/grub.cfg
 reboot_required:
   description: Whether the running kernel has other arguments than it should have.
   returned: success

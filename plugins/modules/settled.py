@@ -65,7 +65,7 @@ pending:
   description: What is to be done or cannot be told; empty for a settled host.
   returned: always
   type: str
-  sample: write /etc/default/grub.d/zz-carveout.cfg; run /usr/sbin/update-grub
+  sample: remove /boot/grub/custom.cfg
 id:
   description: ID of the layout.
   returned: when settled

@@ -32,10 +32,13 @@ options:
     description:
       - Arguments that only the trial has. They stand behind all others and behind C(carveout.trial), by which a trial
         is known.
-      - V(panic=30) has a kernel that panics reboot after so many seconds.
+      - V(panic=30) has a kernel that panics reboot after so many seconds, V(systemd.crash_reboot) has systemd reboot
+        the host where it crashes, instead of doing nothing any more.
+      - Where the host has a hardware watchdog that nobody uses, C(systemd.watchdog_sec=60) is added, so that it resets
+        a host whose systemd or kernel hangs. Any C(systemd.watchdog_sec=) of yours is kept instead, also V(0).
     type: list
     elements: str
-    default: [panic=30]
+    default: [panic=30, systemd.crash_reboot]
   seconds:
     description: After how long the host reboots itself unless the trial was ended before.
     type: int
@@ -45,6 +48,12 @@ options:
       - Release of the kernel to boot, as C(uname -r) shows it. Without it, that of the default entry.
     type: str
     default: ""
+  measured:
+    description:
+      - C(state.loader.trial) of the snapshot that the arguments were planned for. Where a trial was prepared since,
+        another run is at work, and this one is refused. Without it, that is not looked at.
+      - Only for O(state=present).
+    type: str
   state:
     description:
       - V(present) prepares the trial.
@@ -94,7 +103,14 @@ boot_arguments:
   returned: success and O(state=present)
   type: list
   elements: str
-  sample: ["root=UUID=0f1c", "ro", "quiet", "carveout.layout=0123456789abcdef", "carveout.trial", "panic=30"]
+  sample:
+    - root=UUID=0f1c
+    - ro
+    - carveout.layout=0123456789abcdef
+    - carveout.trial
+    - panic=30
+    - systemd.crash_reboot
+    - systemd.watchdog_sec=60
 log:
   description:
     - The end of the kernel's log of the trial, where the host came back from one by itself and kept it; else why there
@@ -131,6 +147,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._arguments import 
 from ansible_collections.carveout.memory.plugins.module_utils._boot.change import FileEdit
 from ansible_collections.carveout.memory.plugins.module_utils._boot.trial import (
     begin,
+    check_alone,
     end,
     leftovers,
     plan_trial,
@@ -143,6 +160,8 @@ from ansible_collections.carveout.memory.plugins.module_utils._system import Rea
 
 
 def _present(system: System, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    if params["measured"] is not None:
+        check_alone(system, params["measured"])
     trial = plan_trial(
         system, params["arguments"], params["extra"], params["seconds"], kernel=params["kernel"]
     )
@@ -188,9 +207,10 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "arguments": {"type": "list", "elements": "str"},
-            "extra": {"type": "list", "elements": "str", "default": ["panic=30"]},
+            "extra": {"type": "list", "elements": "str", "default": ["panic=30", "systemd.crash_reboot"]},
             "seconds": {"type": "int", "default": 900},
             "kernel": {"type": "str", "default": ""},
+            "measured": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["arguments"])],

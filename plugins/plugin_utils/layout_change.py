@@ -76,9 +76,10 @@ class Change:
     @property
     def lines(self) -> tuple[str, ...]:
         """All of it, the cause of a reboot last."""
-        arguments = [f"- {argument}" for argument in self.removed_arguments]
-        arguments += [f"+ {argument}" for argument in self.added_arguments]
-        return (*self.pools, *self.devices, *self.mounts, *arguments, *filter(None, [self.reason]))
+        found = Differences(
+            self.pools, self.devices, self.mounts, self.removed_arguments, self.added_arguments
+        )
+        return (*found.lines, *filter(None, [self.reason]))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -95,19 +96,70 @@ class Change:
         }
 
 
+@dataclass(frozen=True)
+class Differences:
+    """Between two layouts; the texts are for people, one for each thing."""
+
+    pools: tuple[str, ...]
+    devices: tuple[str, ...]
+    mounts: tuple[str, ...]
+    removed_arguments: tuple[str, ...]
+    added_arguments: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        arguments = [f"- {argument}" for argument in self.removed_arguments]
+        arguments += [f"+ {argument}" for argument in self.added_arguments]
+        return (*self.pools, *self.devices, *self.mounts, *arguments)
+
+
+def differences(previous: Layout | None, layout: Layout) -> Differences:
+    """From ``previous``, None where there is none, to ``layout``."""
+    old, new = Counter(previous.arguments if previous else ()), Counter(layout.arguments)
+    return Differences(
+        _pools(previous, layout),
+        _items("device", _devices(previous), _devices(layout)),
+        _items("mount", _mounts(previous), _mounts(layout)),
+        tuple((old - new).elements()),
+        tuple((new - old).elements()),
+    )
+
+
+def facts(layout: Layout) -> dict[str, Any]:
+    """All that :func:`differences` compares, for JSON: equal where there are none."""
+    shares = [[*key, *sizes] for key, sizes in sorted(_shares(layout).items())]
+    return {
+        "pools": shares,
+        "devices": _devices(layout),
+        "mounts": _mounts(layout),
+        "arguments": sorted(layout.arguments),
+    }
+
+
+def disturbs(previous: Layout | None, layout: Layout) -> bool:
+    """Whether a device or mount that tenants may have goes, moves, or is another; a reboot is not looked at."""
+    old_devices, new_devices = _devices(previous), _devices(layout)
+    old_mounts, new_mounts = _mounts(previous), _mounts(layout)
+    words = ("size", "places", "align", "use", "namespace", "kind", "pool")
+    pairs = [(old_devices, new_devices), (old_mounts, new_mounts)]
+    return any(
+        name not in new or any(facts.get(word) != new[name].get(word) for word in words)
+        for old, new in pairs
+        for name, facts in old.items()
+    )
+
+
 def change(host: Host, previous: Layout | None, layout: Layout, guest: int) -> Change:
     """From ``previous``, None where nothing is committed, to ``layout``; ``guest`` is a guest's size in bytes."""
-    old, new = Counter(previous.arguments if previous else ()), Counter(layout.arguments)
-    removed, added = tuple((old - new).elements()), tuple((new - old).elements())
+    found = differences(previous, layout)
+    removed, added = found.removed_arguments, found.added_arguments
     reason = ""
     if not removed and not added:
         if previous and previous.arguments != layout.arguments:
             reason = "the kernel arguments change their order"
         elif previous and not _runs(host, previous):
             reason = f"it does not run what is committed on it, the layout {previous.id}"
-    pools = _pools(previous, layout)
-    devices = _items("device", _devices(previous), _devices(layout))
-    mounts = _items("mount", _mounts(previous), _mounts(layout))
+    pools, devices, mounts = found.pools, found.devices, found.mounts
     if previous is None:
         kind = FIRST
     elif removed or added or reason:

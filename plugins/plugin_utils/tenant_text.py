@@ -80,7 +80,8 @@ def mount_libvirt_xml(mount: Mount) -> list[str]:
     else:
         setting, lines = "memory_backing_dir", ["  <source type='file'/>"]
     return [
-        f'<!-- with {setting} = "{mount.path}" in qemu.conf -->',
+        # a path may have what a comment may not (two hyphens), so it stands in the title alone
+        f"<!-- with the mount as {setting} in qemu.conf -->",
         "<memoryBacking>",
         *lines,
         "  <access mode='shared'/>",

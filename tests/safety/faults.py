@@ -1,70 +1,56 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The faults: what is done to a trial boot, and what the run has to say about it."""
+"""The faults by their names. What each is says the first line of its function."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-PANIC = "panic=10"
+from tests.tenant.host import must
 
-_JOURNAL = "[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n"
+from . import stopped, together, trials
+from .host import SafetyHost
 
-#: On the host from the beginning: a journal on disk.
-FILES = {
-    "/etc/systemd/journald.conf.d/zz-kept.conf": (_JOURNAL.encode(), 0o644),
+
+def none(host: SafetyHost) -> None:
+    """none: the committed trial needs nothing more, before and after the next boot"""
+    wanted = host.wanted()
+    trials.through(host, wanted)
+    for boots in (False, True):
+        if boots:
+            host.cut_power()
+        must(
+            ("carveout.trial" in host.run("cat", "/proc/cmdline")) is not boots,
+            "the command line is not the trial's until the next boot",
+        )
+        job = host.site(wanted)
+        must(job.ok and "changed=0 " in job.said, f"a second run changes something:\n{job.said[-3000:]}")
+        host.verify()
+    print("ok  it verifies, and the next run changes nothing, before and after the next boot", flush=True)
+
+
+FAULTS: dict[str, Callable[[SafetyHost], None]] = {
+    "none": none,
+    "panic": trials.panic,
+    "early-reset": trials.early_reset,
+    "dead": trials.dead,
+    "dead-unattended": trials.dead_unattended,
+    "hang-before": trials.hang_before,
+    "little-memory": trials.little_memory,
+    "no-network": trials.no_network,
+    "frozen": trials.frozen,
+    "crashed": trials.crashed,
+    "map": trials.memory_map,
+    "no-devices": trials.no_devices,
+    "update-grub-fails": trials.update_grub_fails,
+    "commit-killed": trials.commit_killed,
+    "disk-full": trials.disk_full,
+    "killed-before-trial": stopped.before_trial,
+    "killed-before-trial-cut": stopped.before_trial_cut,
+    "killed-on-trial": stopped.on_trial,
+    "killed-on-trial-again": stopped.on_trial_again,
+    "killed-verified": stopped.verified,
+    "killed-committing": stopped.committing,
+    "killed-permanent": stopped.permanent,
+    "two-runs": together.two_runs,
 }
-ENABLE = (
-    "mkdir -p /var/log/journal && systemctl unmask systemd-journal-flush.service && systemctl daemon-reload"
-)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """``arguments`` are those that only the trial has, ``says`` what the run's message has to have."""
-
-    what: str
-    arguments: tuple[str, ...]
-    says: tuple[str, ...]
-    corrected: bool = False
-
-
-_CYCLED = "so the host was power-cycled"
-_ALONE = "so the host came back by itself"
-
-FAULTS = {
-    "panic": Fault(
-        "the kernel panics: no root file system",
-        (PANIC, "rdinit=/nonexistent"),
-        (_ALONE, "Kernel panic - not syncing"),
-        corrected=True,
-    ),
-    "hang-before": Fault(
-        "it hangs before user space: waits for a disk that is not there",
-        (PANIC, "resume=/dev/nowhere", "resumewait"),
-        (_CYCLED, "was not kept"),
-    ),
-    "map": Fault(
-        "64 MiB of memory are not where they are predicted",
-        (PANIC, "memmap=64M%0x60000000-1+2"),
-        ("the memory map is not the predicted one: [0x60000000, 0x64000000) is not System RAM",),
-        corrected=True,
-    ),
-}
-
-
-def plan(megabytes: int) -> dict[str, Any]:
-    """A small plan; with another size it has another layout."""
-    return {
-        "version": 1,
-        "policy": {"trial_boot": True},
-        "kernel": {"memory": "1GiB"},
-        "pools": {
-            "guests": {
-                "mechanism": "dax",
-                "nodes": {1: f"{megabytes}MiB"},
-                "devices": [{"name": "vm-a", "size": "rest"}],
-            }
-        },
-    }

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tarfile
@@ -188,9 +189,12 @@ class Host:
 
     def play(self, name: str, variables: Mapping[str, Any]) -> Job:
         """A playbook on this host."""
+        return _ours(self.play_words(name, variables))
+
+    def play_words(self, name: str, variables: Mapping[str, Any]) -> list[str]:
+        """The command that is a playbook on this host."""
         words = ["ansible-playbook", "-i", str(ROOT / "inventories" / "lab"), "--limit", self.name]
-        extra = json.dumps({"carveout_hosts": self.name, **variables})
-        return _ours([*words, "-e", extra, name])
+        return [*words, "-e", json.dumps({"carveout_hosts": self.name, **variables}), name]
 
 
 def lab_plan() -> dict[str, Any]:
@@ -204,17 +208,30 @@ def lab_plan() -> dict[str, Any]:
     return plan
 
 
-def _ours(words: Sequence[str]) -> Job:
-    """Run a command of the environment that this Python belongs to, with what the Makefile sets."""
+def our_environment() -> dict[str, str]:
+    """What the Makefile sets, for a command of the environment that this Python belongs to."""
+    folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8", "PATH": folders}
+
+
+def started(words: Sequence[str], settings: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """One of our commands, with ``settings`` in its environment."""
     bin_folder = Path(sys.executable).parent
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "LC_ALL": "C.UTF-8",
-        "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-    }
-    done = subprocess.run(
-        [str(bin_folder / words[0]), *words[1:]], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    return subprocess.Popen(
+        [str(bin_folder / words[0]), *words[1:]], cwd=ROOT, env=our_environment() | dict(settings or {}),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-    return Job(done.returncode == 0, done.stdout)
+
+
+def ended(process: subprocess.Popen[str]) -> Job:
+    """What it said, when it has ended; it does not outlive us."""
+    try:
+        said, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return Job(process.returncode == 0, said)
+
+
+def _ours(words: Sequence[str]) -> Job:
+    return ended(started(words))

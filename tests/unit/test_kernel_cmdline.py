@@ -22,26 +22,28 @@ from ansible_collections.carveout.memory.plugins.module_utils._system import Com
 from ansible_collections.carveout.memory.plugins.modules import kernel_cmdline
 
 OURS = ["carveout.layout=0123456789abcdef", "memmap=1G%5G-1+0xefffffff", "x=$a"]
-UPDATE_GRUB = Path(__file__).parent / "test_boot_data" / "update-grub"
+MKCONFIG = Path(__file__).parent / "test_boot_data" / "grub-mkconfig"
+
+#: The steps by which a menu is generated and then put where GRUB reads it.
+GENERATE = ["run /usr/sbin/grub-mkconfig -o /run/carveout/grub.cfg", "write /boot/grub/grub.cfg"]
 
 Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A host below a directory; update-grub is a script that gets the directory."""
+    """A host below a directory; grub-mkconfig is a script that gets the directory."""
 
     class Host(RealSystem):
         def __init__(self) -> None:
             super().__init__(str(tmp_path))
 
         def run(self, argv: list[str]) -> Completed:  # type: ignore[override]
-            return super().run(["sh", f"{tmp_path}{argv[0]}", str(tmp_path)])
+            return super().run(["sh", f"{tmp_path}{argv[0]}", str(tmp_path), *argv[1:]])
 
     files = {
         "etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n',
-        "usr/sbin/grub-mkconfig": "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n",
-        "usr/sbin/update-grub": UPDATE_GRUB.read_text(),
+        "usr/sbin/grub-mkconfig": MKCONFIG.read_text(),
         "proc/cmdline": "BOOT_IMAGE=/boot/vmlinuz-6.12.1-test root=UUID=1 ro quiet\n",
     }
     for name, text in files.items():
@@ -49,7 +51,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(text)
     for name in ("boot/grub", "etc/default/grub.d"):
         (tmp_path / name).mkdir(parents=True)
-    Host().run(["/usr/sbin/update-grub"])
+    Host().run(["/usr/sbin/grub-mkconfig"])
     monkeypatch.setattr(kernel_cmdline, "RealSystem", Host)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return tmp_path
@@ -112,7 +114,7 @@ def test_present_twice_then_absent(root: Path, run: Run) -> None:
     before = (root / "boot/grub/grub.cfg").read_bytes()
     first = run(arguments=OURS)
     assert first["changed"] is True
-    assert first["actions"] == [f"write {DROP_IN}", "run /usr/sbin/update-grub"]
+    assert first["actions"] == [f"write {DROP_IN}", *GENERATE]
     assert first["boot_arguments"] == ["root=UUID=1", "ro", "quiet", *OURS]
     assert (first["previous"], first["reboot_required"]) == ([], True)
 
@@ -219,7 +221,7 @@ def test_a_missing_lens_is_one_message(run: Run, monkeypatch: pytest.MonkeyPatch
 
 def test_documentation_and_specification_agree() -> None:
     documentation = yaml.safe_load(kernel_cmdline.DOCUMENTATION)
-    assert set(documentation["options"]) == {"arguments", "state", "kernel"}
+    assert set(documentation["options"]) == {"arguments", "state", "kernel", "measured"}
     assert documentation["extends_documentation_fragment"] == ["carveout.memory.attributes"]
     returned = set(yaml.safe_load(kernel_cmdline.RETURN))
     assert returned == {"actions", "reboot_required", "boot_arguments", "previous", "problems"}

@@ -202,7 +202,7 @@ def test_nothing_is_changed_by_a_look(host: Host) -> None:
     assert host.files() == before
 
 
-@pytest.mark.parametrize("point", range(12))
+@pytest.mark.parametrize("point", range(16))
 def test_stopped_anywhere_the_next_call_takes_it_up(
     host: Host, whole: tuple[str, dict[str, str]], point: int
 ) -> None:
@@ -245,8 +245,16 @@ class Stopping(faked.Tree):
         self._count()
         return super().remove(path)
 
+    def write_boot(self, path: str, text: str, mode: int = 0o644) -> None:
+        self._count()
+        super().write_boot(path, text, mode)
+
+    def remove_boot(self, path: str) -> bool:
+        self._count()
+        return super().remove_boot(path)
+
     def run(self, argv: Sequence[str]) -> Completed:
-        if argv[0].endswith("update-grub"):
+        if argv[0].endswith("grub-mkconfig"):
             self._count()
         return super().run(argv)
 

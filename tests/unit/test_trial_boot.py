@@ -34,21 +34,20 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A host below a directory: Debian's menu, and update-grub as a script that writes another."""
+    """A host below a directory: Debian's menu, and grub-mkconfig as a script that writes another."""
 
     class Host(RealSystem):
         def __init__(self) -> None:
             super().__init__(str(tmp_path))
 
         def run(self, argv: list[str]) -> Completed:  # type: ignore[override]
-            if argv[0].endswith("update-grub"):
-                return super().run(["sh", f"{tmp_path}{argv[0]}", str(tmp_path)])
+            if argv[0].endswith("grub-mkconfig"):
+                return super().run(["sh", f"{tmp_path}{argv[0]}", str(tmp_path), *argv[1:]])
             return Completed(0, "ext2\n" if "--target=fs" in argv else "", "")
 
     files = {
         "etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n',
-        "usr/sbin/grub-mkconfig": "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n",
-        "usr/sbin/update-grub": (DATA / "update-grub").read_text(),
+        "usr/sbin/grub-mkconfig": (DATA / "grub-mkconfig").read_text(),
         "boot/grub/grub.cfg": (DATA / "debian13.cfg").read_text(),
         "boot/grub/grubenv": "# GRUB Environment Block\n".ljust(1024, "#"),
         "proc/cmdline": "BOOT_IMAGE=/boot/vmlinuz-6.12.1-test root=UUID=1 ro quiet\n",
@@ -86,7 +85,7 @@ def test_a_trial_begins_once_and_ends_once(root: Path, run: Run) -> None:
     assert run(arguments=OURS) == predicted
     assert predicted["changed"] is True
     assert predicted["actions"] == [f"write {path}" for path in (UNIT, ENTRIES, "/boot/grub/grubenv")]
-    assert predicted["boot_arguments"][-2:] == ["carveout.trial", "panic=30"]
+    assert predicted["boot_arguments"][-3:] == ["carveout.trial", "panic=30", "systemd.crash_reboot"]
     assert " ".join(OURS) in " ".join(predicted["boot_arguments"])
     assert run(arguments=OURS)["changed"] is False
 
@@ -118,10 +117,10 @@ def test_what_becomes_permanent_ends_the_trial(root: Path, run: Run) -> None:
         pytest.skip(f"augeas is not installed: {error}")
     assert Augeas
     # a generated menu that can boot an entry once, and reads the host's own
-    script = (DATA / "update-grub").read_text().replace("; then set", "; then\n save_env next_entry\n set")
-    script += 'echo "source /boot/grub/custom.cfg" >> "$1/boot/grub/grub.cfg"\n'
-    (root / "usr/sbin/update-grub").write_text(script)
-    subprocess.run(["sh", str(root / "usr/sbin/update-grub"), str(root)], check=True)
+    script = (DATA / "grub-mkconfig").read_text().replace("; then set", "; then\n save_env next_entry\n set")
+    script += 'echo "source /boot/grub/custom.cfg" >> "$1${3:-/boot/grub/grub.cfg}"\n'
+    (root / "usr/sbin/grub-mkconfig").write_text(script)
+    subprocess.run(["sh", str(root / "usr/sbin/grub-mkconfig"), str(root)], check=True)
     before = files(root)
     run(arguments=OURS)
     entry = next_entry(
@@ -131,7 +130,7 @@ def test_what_becomes_permanent_ends_the_trial(root: Path, run: Run) -> None:
     predicted = run(kernel_cmdline, arguments=OURS, _ansible_check_mode=True)
     done = run(kernel_cmdline, arguments=OURS)
     assert predicted["actions"] == done["actions"]
-    assert done["actions"][2:] == ["write /boot/grub/grubenv", f"remove {ENTRIES}", f"remove {UNIT}"]
+    assert done["actions"][3:] == ["write /boot/grub/grubenv", f"remove {ENTRIES}", f"remove {UNIT}"]
     assert done["reboot_required"] is False
     assert done["boot_arguments"] == ["root=UUID=1", "ro", "quiet", *OURS]
     assert run(kernel_cmdline, arguments=OURS)["changed"] is False
@@ -158,8 +157,35 @@ def test_systemd_takes_the_unit_as_it_is_meant(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+OPTIONS = ("arguments", "extra", "seconds", "kernel", "measured", "state")
+
+
 def test_documentation_and_specification_agree() -> None:
     documentation = yaml.safe_load(trial_boot.DOCUMENTATION)
-    assert set(documentation["options"]) == {"arguments", "extra", "seconds", "kernel", "state"}
+    assert set(documentation["options"]) == {*OPTIONS}
     for task in yaml.safe_load(trial_boot.EXAMPLES):
         assert "carveout.memory.trial_boot" in task
+
+
+def test_of_two_runs_that_measured_the_same_host_only_one_begins_a_trial(root: Path, run: Run) -> None:
+    first = run(arguments=OURS, measured="")
+    assert first["changed"]
+    before = files(root)
+    other = ["carveout.layout=fedcba9876543210", *OURS[1:]]
+    for check in (True, False):
+        refused = run(arguments=other, measured="", _ansible_check_mode=check)
+        assert "another run has prepared a trial boot" in refused["msg"]
+        assert files(root) == before
+    # what a run left that was killed is there when the next one measures
+    left = str((root / UNIT.lstrip("/")).stat().st_mtime_ns)
+    assert run(arguments=other, measured=left)["changed"]
+
+
+def test_of_two_runs_that_measured_the_same_host_only_one_changes_the_arguments(root: Path, run: Run) -> None:
+    before = files(root)
+    refused = run(
+        kernel_cmdline, arguments=OURS, measured=["carveout.layout=fedcba9876543210", "memmap=1G%5G-1+2"]
+    )
+    assert "another run has changed this host's arguments" in refused["msg"]
+    assert files(root) == before
+    assert run(kernel_cmdline, arguments=OURS, measured=[], _ansible_check_mode=True)["changed"]

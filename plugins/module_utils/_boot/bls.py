@@ -20,14 +20,15 @@ from .._errors import NotPossible
 from .._system import System
 from . import bls_text
 from .bls_entries import ENTRIES, EntryFile, menu_entry
-from .bls_files import Files, resolved
+from .bls_files import TRIAL_ID, Files, resolved
 from .bls_places import KERNELOPTS, Place, owned_arguments, places_of
 from .grub_machine import Entry
-from .grub_menu import next_entry
+from .grub_menu import BootEntry, next_entry
 from .grub_words import GrubScriptError
 from .grubenv import line_of, variables_of, with_variable
 from .reading import foreign_arguments, names_in, read_text, running_kernel, stored_arguments
 from .state import LoaderState
+from .trial_text import without_choice
 
 #: Where GRUB's menu may be; on UEFI hosts a link of /etc says it (RHEL 8 keeps it on the EFI partition).
 MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
@@ -71,6 +72,30 @@ class Blscfg:
         return {} if after == before else {path: after}
 
 
+def next_boot(system: System, menu: str, files: Files, *, trial: bool = False) -> BootEntry:
+    """The entry that boots next; without ``trial`` what boots but for a trial of ours, which is chosen only once.
+
+    Raises :class:`GrubScriptError` where the menu cannot be followed.
+    """
+    entries, block = files.entries(ENTRIES, trial=trial), environment(system, menu)
+
+    def text(path: str) -> str | None:
+        found = files.text(path)
+        ours = found is not None and not trial and resolved(system, path) == block
+        return without_choice(path, found, TRIAL_ID) if found is not None and ours else found
+
+    def made(variables: Mapping[str, str]) -> list[Entry]:
+        return [made for file in entries.values() if (made := menu_entry(file, variables))]
+
+    return next_entry(
+        files.text(menu) or "",
+        text,
+        "efi" if names_in(system, "/sys/firmware/efi") else "pc",
+        prefix=posixpath.dirname(menu),
+        bls=made,
+    )
+
+
 def _with_default(path: str, block: str, entry: str) -> str:
     """The variables with an entry as the default; empty takes back what we chose before, if nobody did since."""
     variables = variables_of(block)
@@ -93,18 +118,8 @@ def _read(system: System, menu: str, changed: Mapping[str, str] | None) -> Loade
     block = environment(system, menu)
     problem = ""
     entry = None
-
-    def made(variables: Mapping[str, str]) -> list[Entry]:
-        return [made for file in entries.values() if (made := menu_entry(file, variables))]
-
     try:
-        entry = next_entry(
-            files.text(menu) or "",
-            files.text,
-            "efi" if names_in(system, "/sys/firmware/efi") else "pc",
-            prefix=posixpath.dirname(menu),
-            bls=made,
-        )
+        entry = next_boot(system, menu, files)
     except GrubScriptError as error:
         problem = f"{menu}: {error}"
     places: list[Place] = []

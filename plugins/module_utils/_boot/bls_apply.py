@@ -8,6 +8,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from .._errors import CarveoutError, NotPossible
@@ -15,6 +16,7 @@ from .._system import System
 from .._system_tools import permissions
 from .bls_places import Place
 from .change import Change, FileEdit, check_arguments, default_entry, plan_change
+from .ownership import trial_tail, without_tail
 from .state import LoaderState
 
 
@@ -47,6 +49,9 @@ def plan(
     if state.problem:
         return plan_change(state, wanted or (), ())
     texts = _texts(system, loader, state, wanted or (), default_entry(state, kernel) if kernel else "")
+    if state.boot_arguments is not None:
+        # what an entry has of a trial's command line is no argument of others that would have to stay
+        state = replace(state, boot_arguments=tuple(without_tail(state.boot_arguments, state.running)))
     after = loader.read(system, texts)
     edits = [edit for edit in (_edit(system, *item) for item in texts.items()) if edit.changed]
     change = plan_change(state, wanted or (), edits, arguments=after.boot_arguments, kernel=kernel)
@@ -70,7 +75,7 @@ def apply(system: System, loader: EntryLoader, change: Change) -> LoaderState:
         return change.state
     try:
         for edit in change.files:
-            system.write(edit.path, edit.after or "", edit.mode)
+            system.write_boot(edit.path, edit.after or "", edit.mode)
         after = loader.read(system)
         problem = change.problem_of(after)
     except OSError as error:
@@ -93,7 +98,8 @@ def _texts(
 ) -> dict[str, str]:
     """What the files have to hold, in the order in which they are to be written."""
     runs = [state.owned, *state.stored]
-    texts = {place.path: place.changed_to(wanted, runs) for place in loader.places(system)}
+    tail = trial_tail(state.running)
+    texts = {place.path: place.changed_to(wanted, runs, tail) for place in loader.places(system)}
     return {**texts, **loader.default(system, texts, default)}
 
 
@@ -106,7 +112,8 @@ def _restore(system: System, change: Change) -> str:
     left = []
     for edit in change.files:
         try:
-            system.write(edit.path, edit.before or "", edit.mode)
+            if system.read(edit.path) != edit.before:
+                system.write_boot(edit.path, edit.before or "", edit.mode)
         except OSError as error:
             left.append(f"{edit.path} could not be put back as it was: {error.strerror}")
     return ". " + ("; ".join(left) or "Every file was put back as it was")

@@ -15,6 +15,9 @@ from .bls_entries import EntryFile, in_order, read_entry
 from .reading import names_in, read_text
 
 _MAX_LINKS = 8
+#: A trial's own entry. GRUB puts the newest name first, and a tilde makes a name older than all without one (rpm's
+#: rule, and gnulib's filevercmp of GRUB 2.14): it is never what boots where nothing is chosen.
+TRIAL_ID = "~carveout-trial"
 
 
 class Files:
@@ -28,14 +31,20 @@ class Files:
         path = resolved(self._system, path)
         return self._changed[path] if path in self._changed else read_text(self._system, path)
 
-    def entries(self, folder: str) -> dict[str, EntryFile]:
-        """The entry files in a folder by their paths, in the order of GRUB's menu."""
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, sorted."""
+        new = [posixpath.basename(path) for path in self._changed if posixpath.dirname(path) == folder]
+        return sorted({*names_in(self._system, folder), *new})
+
+    def entries(self, folder: str, *, trial: bool = False) -> dict[str, EntryFile]:
+        """The entry files in a folder by their paths, in the order of GRUB's menu; with that of a trial if asked."""
         read = [
             read_entry(name[: -len(".conf")], self.text(f"{folder}/{name}") or "")
-            for name in names_in(self._system, folder)
+            for name in self.names(folder)
             if len(name) > len(".conf") and name.endswith(".conf") and name[0] != "."
         ]
-        return {f"{folder}/{entry.id}.conf": entry for entry in in_order(read)}
+        ordered = in_order(entry for entry in read if trial or entry.id != TRIAL_ID)
+        return {f"{folder}/{entry.id}.conf": entry for entry in ordered}
 
 
 def resolved(system: System, path: str) -> str:

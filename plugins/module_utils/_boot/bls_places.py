@@ -28,7 +28,7 @@ from .ownership import owned_runs
 COMMAND_LINE = "/etc/kernel/cmdline"
 DEFAULTS = "/etc/default/grub"
 KERNELOPTS = "kernelopts"
-_REFERENCE = re.compile(rf"(?:^|[ \t])\${KERNELOPTS}(?![A-Za-z0-9_])")
+REFERENCE = re.compile(rf"(?:^|[ \t])\${KERNELOPTS}(?![A-Za-z0-9_])")
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,21 @@ class Place:
             tokens = self.value.split()
         return next((tuple(tokens[run.start : run.end]) for run in owned_runs(tokens, runs)), ())
 
-    def changed_to(self, wanted: Sequence[str], runs: Sequence[Sequence[str]]) -> str:
-        """The file's text with our run replaced by ``wanted``, none for removal; ``runs`` are known to be ours."""
+    def changed_to(
+        self, wanted: Sequence[str], runs: Sequence[Sequence[str]], tail: Sequence[str] = ()
+    ) -> str:
+        """The file's text with our run replaced by ``wanted``, none for removal; ``runs`` are known to be ours.
+
+        ``tail`` is what only a trial has: it is taken out.
+        """
         known = []
         for run in (wanted, *runs):
             try:
                 known.append(self.encode(run))
             except NotPossible:
                 continue  # what cannot be written here does not stand here
-        value = bls_text.replace_run(self.value, known, self.encode(wanted))
+        value = bls_text.without_words(self.value, self.encode(tail) if tail else "")
+        value = bls_text.replace_run(value, known, self.encode(wanted))
         if self.name:
             return with_variable(self.path, self.text, self.name, value)
         return self.text[: self.start] + value + self.text[self.start + len(self.value) :]
@@ -101,7 +107,7 @@ def places_of(
     for path, entry in entries.items():
         if entry.value("linux") is None:
             continue
-        if _REFERENCE.search(entry.value("options") or ""):
+        if REFERENCE.search(entry.value("options") or ""):
             referred.append(path)
         elif not entry.rescue:
             text = read(path) or ""

@@ -88,6 +88,11 @@ def replace_run(value: str, known: Sequence[str], wanted: str) -> str:
     return f"{wanted} {value}" if value else wanted
 
 
+def without_words(value: str, words: str) -> str:
+    """``value`` without each place where ``words`` stand as whole ones, and the blank before them."""
+    return re.sub(rf"(?:(?:\A|[ \t]){re.escape(words)})(?=[ \t]|\Z)", "", value) if words else value
+
+
 def _end_of_run(value: str, start: int, known: Sequence[str]) -> int:
     words = [(word.group(), start + word.end()) for word in re.finditer(r"[^ \t]+", value[start:])]
     texts = [text for text, _ in words]

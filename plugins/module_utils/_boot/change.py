@@ -63,7 +63,9 @@ class Change:
         if not self.changed:
             return []
         steps = [file.action for file in self.files if file.changed]
-        return [*steps, *([f"run {' '.join(self.state.regenerate)}"] if self.state.regenerate else [])]
+        if self.state.regenerate:
+            steps += [f"run {' '.join(self.state.regenerate)}", f"write {self.state.menu}"]
+        return steps
 
     @property
     def reboot_required(self) -> bool:

@@ -1,6 +1,6 @@
 # Copyright: Contributors to the Carveout project
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""GRUB as the Debian family configures it: /etc/default/grub, its drop-ins, and update-grub.
+"""GRUB as the Debian family configures it: /etc/default/grub, its drop-ins, and grub-mkconfig.
 
 What the host is comes from what is found on it, never from its distribution's name.
 
@@ -15,6 +15,7 @@ from typing import Any
 from .._arguments import split
 from .._system import System
 from . import grub_files
+from .bls_files import resolved
 from .grub_files import DROP_IN, Unparsable
 from .grub_machine import PREFIX
 from .grub_menu import BootEntry, linux_entries, next_entry
@@ -26,24 +27,28 @@ from .trial_text import TRIAL_ID, without_choice
 MENU = PREFIX + "/grub.cfg"
 ENVIRONMENT = PREFIX + "/grubenv"
 
+_MKCONFIG = "/usr/sbin/grub-mkconfig"
+#: Where a menu is generated. Not where GRUB reads it, as update-grub does: that truncates the menu and fills it anew.
+GENERATED = "/run/carveout/grub.cfg"
+
 #: Arguments by which 10_linux makes its recovery entries, in Debian and in Ubuntu.
 _RECOVERY = {"single", "recovery"}
 #: IDs that mean themselves between quotes, to sh and to GRUB.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_.,:@%/+> -]+")
 
 
-def read_loader(system: System, augeas: Any) -> LoaderState:
-    """The state of the host's boot loader. Changes nothing, and raises nothing.
+def read_loader(system: System, augeas: Any, menu: str | None = None) -> LoaderState:
+    """The state of the host's boot loader, with the text of another ``menu`` where one is given.
 
-    ``augeas`` is an ``augeas.Augeas`` of either Python binding, or None: foreign arguments then
-    come without file and line.
+    Changes nothing, and raises nothing. ``augeas`` is an ``augeas.Augeas`` of either Python binding, or None: foreign
+    arguments then come without file and line.
     """
     running = tuple(split(read_text(system, "/proc/cmdline") or ""))
     stored = stored_arguments(system)
     try:
         regenerate, problem = _tools(system)
         drop_in_text = system.read(DROP_IN)
-        menu = system.read(MENU)
+        menu = system.read(MENU) if menu is None else menu
         unparsable, located = _configuration(system, augeas)
     except OSError as error:
         return LoaderState(
@@ -84,25 +89,21 @@ def read_loader(system: System, augeas: Any) -> LoaderState:
         stored=stored,
         foreign=tuple(foreign_arguments(arguments or [], running, [owned, *stored], located)),
         regenerate=regenerate,
+        menu=resolved(system, MENU),
     )
 
 
 def _tools(system: System) -> tuple[tuple[str, ...], str]:
     """The command that makes the menu, or why there is none that reads our drop-in."""
-    mkconfig = system.read("/usr/sbin/grub-mkconfig")
+    mkconfig = system.read(_MKCONFIG)
     if system.read(grub_files.DEFAULTS) is None or mkconfig is None:
-        return (
-            (),
-            f"no {grub_files.DEFAULTS} with /usr/sbin/grub-mkconfig: not a GRUB as Debian configures it",
-        )
+        return (), f"no {grub_files.DEFAULTS} with {_MKCONFIG}: not a GRUB as Debian configures it"
     if "/default/grub.d/" not in mkconfig:
         return (
             (),
-            f"/usr/sbin/grub-mkconfig does not read {grub_files.DROP_INS}: not a GRUB as Debian configures it",
+            f"{_MKCONFIG} does not read {grub_files.DROP_INS}: not a GRUB as Debian configures it",
         )
-    if "update-grub" in system.listdir("/usr/sbin"):
-        return ("/usr/sbin/update-grub",), ""
-    return ("/usr/sbin/grub-mkconfig", "-o", MENU), ""
+    return (_MKCONFIG, "-o", GENERATED), ""
 
 
 def _next_entry(system: System, menu: str) -> BootEntry:

@@ -8,14 +8,14 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._errors import CarveoutError
 from .._system import System
 from .._system_tools import permissions
 from . import grub_files
 from .change import Change, FileEdit, check_arguments, default_entry, plan_change
-from .grub import MENU, read_loader
+from .grub import GENERATED, read_loader
 from .grub_encode import VARIABLE
 from .grub_files import DROP_IN
 from .state import LoaderState
@@ -36,30 +36,31 @@ def plan(state: LoaderState, augeas: Any, wanted: Sequence[str] | None, kernel: 
 
 
 def apply(system: System, augeas: Any, change: Change) -> LoaderState:
-    """Make the change, generate the menu and read it back; the new state.
+    """Make the change: write the drop-in, generate the menu, read it, and put it where GRUB reads it; the new state.
 
-    Where the menu cannot be generated, or the entry that boots next then holds anything else than
-    the arguments of others as they were and ours, drop-in and menu are put back byte for byte, and
+    Where the menu cannot be generated, or the entry that boots next would hold anything else than
+    the arguments of others as they were and ours, the drop-in is put back byte for byte, the menu is not touched, and
     :class:`CarveoutError` is raised.
     """
     if not change.changed:
         return change.state
-    kept = _keep(system, change)
     problem = ""
     try:
         _put(system, change.files[0].after)
-        problem = _regenerate(system, change.state)
-        after = read_loader(system, augeas)
+        menu, problem = _generated(system, change.state)
+        after = read_loader(system, augeas, menu)
         problem = problem or _read_back(system, augeas, change, after)
+        if not problem:
+            system.write_boot(change.state.menu, menu, permissions(system, change.state.menu, 0o600))
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}"
     except BaseException:
-        # whatever it was, the host must not be left with an entry that nobody has looked at
-        _restore(system, kept)
+        # whatever it was, a later update-grub must not bring in what nobody has looked at
+        _restore(system, change)
         raise
     if not problem:
         return after
-    raise CarveoutError.of("boot", "boot-change-failed", problem + _restore(system, kept))
+    raise CarveoutError.of("boot", "boot-change-failed", problem + _restore(system, change))
 
 
 def _put(system: System, text: str | None) -> None:
@@ -69,13 +70,17 @@ def _put(system: System, text: str | None) -> None:
         system.write(DROP_IN, text)
 
 
-def _regenerate(system: System, state: LoaderState) -> str:
-    """Empty, or how the command failed."""
-    done = system.run(state.regenerate)
-    if done.status == 0:
-        return ""
-    said = " / ".join(line for line in (done.stderr or done.stdout).split("\n")[-6:] if line.strip())
-    return f"{' '.join(state.regenerate)} failed with status {done.status} ({said})"
+def _generated(system: System, state: LoaderState) -> tuple[str, str]:
+    """The menu as the host's own programs make it now, and how that failed: empty where it did not."""
+    system.write(GENERATED, "", 0o600)
+    try:
+        done = system.run(state.regenerate)
+        if done.status == 0:
+            return system.read(GENERATED) or "", ""
+        said = " / ".join(line for line in (done.stderr or done.stdout).split("\n")[-6:] if line.strip())
+        return "", f"{' '.join(state.regenerate)} failed with status {done.status} ({said})"
+    finally:
+        system.remove(GENERATED)
 
 
 def _read_back(system: System, augeas: Any, change: Change, after: LoaderState) -> str:
@@ -105,24 +110,13 @@ def _later_assignments(system: System, augeas: Any) -> list[tuple[str, int]]:
     return found
 
 
-class _Kept(NamedTuple):
-    """The drop-in and the menu as they were; a menu that others' edits have not reached yet stays so."""
-
-    drop_in: str | None
-    menu: str | None
-    menu_mode: int
-
-
-def _keep(system: System, change: Change) -> _Kept:
-    return _Kept(change.state.drop_in_text, system.read(MENU), permissions(system, MENU, 0o600))
-
-
-def _restore(system: System, kept: _Kept) -> str:
-    """Put drop-in and menu back as they were; what to tell about it."""
+def _restore(system: System, change: Change) -> str:
+    """Put the drop-in back as it was; what to tell about it."""
+    before = change.state.drop_in_text
     try:
-        _put(system, kept.drop_in)
-        if kept.menu is not None:
-            system.write(MENU, kept.menu, kept.menu_mode)
+        # on a full disk the new one was never there, and the old one could not be written again
+        if system.read(DROP_IN) != before:
+            _put(system, before)
     except OSError as error:
         return f". {error.filename or DROP_IN} could not be put back as it was: {error.strerror}"
-    return f". {DROP_IN} and {MENU} were put back as they were"
+    return f". {DROP_IN} was put back as it was, {change.state.menu} was not touched"

@@ -8,10 +8,12 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from .._errors import NotPossible
 from .._system import System
-from . import bls, bls_apply, grub, grub_apply, sdboot
+from . import bls, bls_apply, grub, grub_apply, sdboot, trial_switch
 from .bls_apply import EntryLoader
 from .change import Change
 from .state import LoaderState
@@ -33,7 +35,22 @@ def needs_augeas(system: System) -> bool:
 def read_loader(system: System, augeas: Any) -> LoaderState:
     """The state of the loader. Changes nothing, and raises nothing. ``augeas`` as :func:`grub.read_loader` takes it."""
     loader = _by_entries(system)
-    return grub.read_loader(system, augeas) if loader is None else loader.read(system)
+    state = grub.read_loader(system, augeas) if loader is None else loader.read(system)
+    return replace(state, trial=trial_switch.prepared(system))
+
+
+def check_same(state: LoaderState, measured: Sequence[str]) -> None:
+    """Raise :class:`NotPossible` where our arguments are others than when the host was measured.
+
+    Then another run has changed them, and what this one planned for is gone.
+    """
+    if tuple(measured) != state.owned:
+        raise NotPossible.of(
+            "boot",
+            "changed-meanwhile",
+            "another run has changed this host's arguments since this one measured it; let that one end, then run"
+            " again",
+        )
 
 
 def plan(

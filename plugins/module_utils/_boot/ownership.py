@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .._arguments import LAYOUT_ARGUMENT, is_memory_argument, parse
+from .._arguments import LAYOUT_ARGUMENT, TRIAL_ARGUMENT, is_memory_argument, parse, without_sequence
 
 
 class Owned(NamedTuple):
@@ -19,6 +19,11 @@ class Owned(NamedTuple):
     start: int
     end: int
     known: bool
+
+
+def without_tail(tokens: Sequence[str], running: Sequence[str]) -> list[str]:
+    """A command line without what :func:`trial_tail` tells of the running one."""
+    return without_sequence(tokens, trial_tail(running))
 
 
 def owned_runs(tokens: Sequence[str], runs: Sequence[Sequence[str]]) -> list[Owned]:
@@ -41,6 +46,15 @@ def owned_runs(tokens: Sequence[str], runs: Sequence[Sequence[str]]) -> list[Own
         found.append(Owned(index, end, bool(lengths)))
         index = end
     return found
+
+
+def trial_tail(running: Sequence[str]) -> list[str]:
+    """What only a trial has on its command line: its sign and what stands behind it.
+
+    Without /etc/kernel/cmdline kernel-install makes the entry of a new kernel of the running one's command line. While
+    that is a trial's, be it a verified one, the entry has this too.
+    """
+    return list(running[running.index(TRIAL_ARGUMENT) :]) if TRIAL_ARGUMENT in running else []
 
 
 def common_start(left: Sequence[str], right: Sequence[str]) -> int:

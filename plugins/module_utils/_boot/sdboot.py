@@ -23,14 +23,18 @@ from .reading import foreign_arguments, names_in, read_text, running_kernel, sto
 from .sdboot_order import SdEntry, choose, in_order, read_entry
 from .state import LoaderState
 
+#: A trial's own entry. It has no sort key, and entries without one come behind all others.
+TRIAL_FILE = "carveout-trial.conf"
 #: Where the EFI partition and the one for kernels (XBOOTLDR) may be mounted.
 ROOTS = ("/efi", "/boot/efi", "/boot")
-_VARIABLE = "/sys/firmware/efi/efivars/{}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+VARIABLE = "/sys/firmware/efi/efivars/{}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+#: The entry for one boot: systemd-boot removes the variable when it has read it (boot.c, config_load_defaults).
+ONE_SHOT = "LoaderEntryOneShot"
 
 
 def variable(system: System, name: str) -> str:
     """A variable that the loader and the system share (UTF-16 behind four bytes of attributes); empty if not set."""
-    data = (read_text(system, _VARIABLE.format(name)) or "").encode("utf-8", "surrogateescape")
+    data = (read_text(system, VARIABLE.format(name)) or "").encode("utf-8", "surrogateescape")
     return data[4:].decode("utf-16-le", "replace").partition("\0")[0]
 
 
@@ -51,11 +55,11 @@ class SystemdBoot:
         entries: dict[str, SdEntry] = {}
         places: list[Place] = []
         try:
-            entries = _entries(system, files)
+            entries = entries_of(system, files)
             places = _places(files, entries)
         except NotPossible as error:
             problem = "; ".join(each.message for each in error.problems)
-        path = _next(system, files, entries)
+        path = next_path(system, files, entries)
         if not path:
             problem = problem or f"no entry in loader/entries of {', '.join(ROOTS)} starts a Linux kernel"
         file = entries[path].file if path else EntryFile("", ())
@@ -80,13 +84,13 @@ class SystemdBoot:
 
     def places(self, system: System) -> list[Place]:
         files = Files(system)
-        return _places(files, _entries(system, files))
+        return _places(files, entries_of(system, files))
 
     def default(self, system: System, texts: Mapping[str, str], entry: str) -> dict[str, str]:
         """Nothing where the entry boots anyway: the default is a variable of the firmware, and stays its owner's."""
         files = Files(system)
-        entries = _entries(system, files)
-        path = _next(system, files, entries)
+        entries = entries_of(system, files)
+        path = next_path(system, files, entries)
         if entry and (not path or entries[path].file.release != _release(entries, entry)):
             raise NotPossible.of(
                 "boot.kernel",
@@ -100,8 +104,11 @@ def _release(entries: Mapping[str, SdEntry], identity: str) -> str:
     return next(entry.file.release for entry in entries.values() if entry.id == identity)
 
 
-def _entries(system: System, files: Files) -> dict[str, SdEntry]:
-    """Entries that start Linux kernels, by their paths, in the menu's order."""
+def entries_of(system: System, files: Files, *, trial: bool = False) -> dict[str, SdEntry]:
+    """Entries that start Linux kernels, by their paths, in the menu's order; with that of a trial if asked.
+
+    Raises :class:`NotPossible` where they are not what Carveout changes.
+    """
     folders = [f"{root}/loader/entries" for root in ROOTS]
     folders = [folder for folder in folders if any(n.endswith(".conf") for n in names_in(system, folder))]
     if len(folders) > 1:
@@ -121,8 +128,9 @@ def _entries(system: System, files: Files) -> dict[str, SdEntry]:
             )
     found = {}
     for folder in folders:
-        for name in names_in(system, folder):
-            if name.endswith(".conf") and not name.startswith("auto-"):
+        for name in files.names(folder):
+            ours = name == TRIAL_FILE
+            if name.endswith(".conf") and not name.startswith("auto-") and (trial or not ours):
                 entry = read_entry(name, files.text(f"{folder}/{name}") or "")
                 if entry.file.value("linux") is not None:
                     found[f"{folder}/{name}"] = entry
@@ -142,11 +150,17 @@ def _places(files: Files, entries: Mapping[str, SdEntry]) -> list[Place]:
     return places
 
 
-def _next(system: System, files: Files, entries: Mapping[str, SdEntry]) -> str:
-    """The path of the entry that boots next, empty where there is none."""
+def next_path(
+    system: System, files: Files, entries: Mapping[str, SdEntry], one_shot: str | None = None
+) -> str:
+    """The path of the entry that boots next, empty where there is none.
+
+    ``one_shot`` is the choice for one boot, by default the one that is made; the loader forgets it before it boots.
+    """
     settings = next((text for root in ROOTS if (text := files.text(f"{root}/loader/loader.conf"))), "")
     default = read_entry("loader.conf", settings).file.value("default") or ""
-    wanted = [variable(system, "LoaderEntryOneShot"), variable(system, "LoaderEntryDefault"), default]
+    chosen = variable(system, ONE_SHOT) if one_shot is None else one_shot
+    wanted = [chosen, variable(system, "LoaderEntryDefault"), default]
     return choose(entries, wanted, variable(system, "LoaderEntryLastBooted"))
 
 

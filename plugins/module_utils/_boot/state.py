@@ -30,7 +30,8 @@ class LoaderState:
     are the releases that entries start, each with what names its entry as the default.
     ``running`` are the tokens of /proc/cmdline, ``running_kernel`` is the running release.
     ``stored`` are the argument lists of the layouts stored on the host. ``regenerate`` is the
-    command that makes the boot entries anew, empty where none is needed.
+    command that makes the text for the file ``menu`` anew, empty where none is needed. ``trial`` tells a trial
+    boot that was prepared from every other one, empty where none is.
     """
 
     kind: str
@@ -49,6 +50,8 @@ class LoaderState:
     stored: tuple[tuple[str, ...], ...] = ()
     foreign: tuple[ForeignArgument, ...] = ()
     regenerate: tuple[str, ...] = ()
+    menu: str = ""
+    trial: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The snapshot's ``state.loader``; the other facts have places of their own in it."""
@@ -58,4 +61,5 @@ class LoaderState:
             "drop_in": self.drop_in,
             "drop_in_text": self.drop_in_text or "",
             "owned": list(self.owned),
+            "trial": self.trial,
         }

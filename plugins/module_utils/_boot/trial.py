@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._system import System
-from . import trial_switch
+from . import bls, sdboot, trial_switch
 from .change import FileEdit, check_arguments
-from .loader import needs_augeas
+from .trial_blscfg import EntryMenu
 from .trial_grub import GeneratedMenu
-from .trial_loader import INSTEAD, Trial, TrialLoader, not_as_meant, refused
+from .trial_loader import Trial, TrialLoader, not_as_meant, refused
+from .trial_sdboot import OneShot
+from .trial_watchdog import watchdog_arguments
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,27 @@ def plan_trial(
 ) -> PlannedTrial:
     """The next boot with ``wanted`` and, for this boot only, ``extra``, ended by the host itself after ``seconds``.
 
-    ``kernel`` is the release to boot, empty for that of the default entry. Changes nothing. Raises
-    :class:`InvalidInput` for what are no arguments, :class:`NotPossible` where this host has no way of a trial boot.
+    A hardware watchdog that nobody uses is started with it. ``kernel`` is the release to boot, empty for that of the
+    default entry. Changes nothing. Raises :class:`InvalidInput` for what are no arguments, :class:`NotPossible` where
+    this host has no way of a trial boot.
     """
     check_arguments(wanted)
     loader = _loader(system)
-    if loader is None:
-        raise refused(
-            "a trial boot is not possible here: the host boots by entry files, not by a generated menu;"
-            f" {INSTEAD}"
-        )
-    entry = loader.plan(system, wanted, extra, kernel)
+    entry = loader.plan(system, wanted, [*extra, *watchdog_arguments(system, extra)], kernel)
     return PlannedTrial(trial_switch.planned(system, seconds), entry, loader)
+
+
+def check_alone(system: System, measured: str) -> None:
+    """Raise :class:`NotPossible` where a trial was prepared since the host was measured: another run is at work.
+
+    ``measured`` is what told the prepared trial from others then (``state.loader.trial`` of the snapshot).
+    """
+    now = trial_switch.prepared(system)
+    if now and now != measured:
+        raise refused(
+            "another run has prepared a trial boot of this host since this one measured it; let that one end, then run"
+            " again"
+        )
 
 
 def begin(system: System, trial: PlannedTrial) -> None:
@@ -89,8 +100,7 @@ def begin(system: System, trial: PlannedTrial) -> None:
 
 def leftovers(system: System) -> list[FileEdit]:
     """What a trial has on the host, as changes that take it away; the choice of it first, the switch last."""
-    loader = _loader(system)
-    edits = [*(loader.leftovers(system) if loader else ()), trial_switch.leftover(system)]
+    edits = [*_loader(system).leftovers(system), trial_switch.leftover(system)]
     return [edit for edit in edits if edit.changed]
 
 
@@ -101,11 +111,14 @@ def end(system: System) -> list[str]:
     for edit in edits:
         if edit.path == trial_switch.UNIT:
             trial_switch.disarm(system)
-        elif loader:
+        else:
             loader.put(system, edit)
     return [edit.action for edit in edits]
 
 
-def _loader(system: System) -> TrialLoader | None:
-    """How this host's boot loader does it, None where it has no way."""
-    return GeneratedMenu() if needs_augeas(system) else None
+def _loader(system: System) -> TrialLoader:
+    """How this host's boot loader does it."""
+    if sdboot.is_booted(system):
+        return OneShot()
+    menu = bls.find_menu(system)
+    return GeneratedMenu() if menu is None else EntryMenu(menu)

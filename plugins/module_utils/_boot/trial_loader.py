@@ -58,9 +58,9 @@ class TrialLoader(Protocol):
 def put_file(system: System, edit: FileEdit) -> None:
     """Make a change of a file."""
     if edit.after is None:
-        system.remove(edit.path)
+        system.remove_boot(edit.path)
     else:
-        system.write(edit.path, edit.after, edit.mode)
+        system.write_boot(edit.path, edit.after, edit.mode)
 
 
 def refused(message: str) -> NotPossible:

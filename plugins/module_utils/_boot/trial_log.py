@@ -12,6 +12,7 @@ import re
 from .._arguments import TRIAL_ARGUMENT
 from .._system import System
 from .reading import read_text
+from .trial_watchdog import watchdog_told
 
 #: Lines that are kept of a log.
 LINES = 40
@@ -23,10 +24,16 @@ _PIECE = re.compile(r"(\w+#[0-9]+) Part([0-9]+)\n")
 def last_words(system: System, since: int) -> str:
     """The end of the log of the boot before this one, if that was a trial; else why there is none.
 
+    Before it stands what the host's watchdog says of the reset, where it made it.
+
     What pstore kept goes first: it has the panic, which the journal cannot have. Of the journal it is what the kernel
     and systemd said. ``since`` is when the trial was prepared, in nanoseconds since 1970: what is older is of another
     boot, which may have been a trial too.
     """
+    return "\n".join(filter(None, (watchdog_told(system), _log(system, since))))
+
+
+def _log(system: System, since: int) -> str:
     kept = _pstore(system, since)
     if kept:
         return _end("kernel's log", kept)

@@ -25,6 +25,12 @@ def planned(system: System, seconds: int) -> FileEdit:
     return FileEdit(UNIT, system.read(UNIT), unit_text(HEADER, seconds))
 
 
+def prepared(system: System) -> str:
+    """What tells a trial that was prepared from every other one; empty where none is there."""
+    found = system.stat(UNIT)
+    return str(found.modified) if found else ""
+
+
 def leftover(system: System) -> FileEdit:
     """The change that takes the switch away."""
     return FileEdit(UNIT, read_text(system, UNIT), None)

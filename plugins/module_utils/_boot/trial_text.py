@@ -29,9 +29,9 @@ _END = "# END Carveout trial"
 _BLOCK = re.compile(rf"\n?{re.escape(_BEGIN)}\n[\s\S]*?{re.escape(_END)}\n")
 
 
-def without_choice(path: str, text: str) -> str:
+def without_choice(path: str, text: str, ours: str = TRIAL_ID) -> str:
     """The environment block without our choice for the next boot; that of others stays, as does what is no block."""
-    if variables_of(text).get(CHOICE) != TRIAL_ID:
+    if variables_of(text).get(CHOICE) != ours:
         return text
     try:
         return with_variable(path, text, CHOICE, None)

@@ -142,12 +142,13 @@ def _links(value: Any, path: str) -> None:
 
 
 def _loader(value: Any, path: str) -> None:
-    loader = checks.obj(value, path, ("kind", "problem", "drop_in", "drop_in_text", "owned"))
+    loader = checks.obj(value, path, ("kind", "problem", "drop_in", "drop_in_text", "owned"), ("trial",))
     checks.text(loader["kind"], f"{path}.kind", 32)
     checks.text(loader["problem"], f"{path}.problem", 10_000)
     checks.text(loader["drop_in"], f"{path}.drop_in", 4096)
     checks.text(loader["drop_in_text"], f"{path}.drop_in_text", 1 << 16)
     checks.texts(loader["owned"], f"{path}.owned", 1000, 8192)
+    checks.text(loader.get("trial", ""), f"{path}.trial", 32)
 
 
 def _files(value: Any, path: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,10 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
+
 _SUITE = Path(__file__).with_name("test_host.py")
 _PLUGIN = "ansible_collections.carveout.memory.plugins.plugin_utils.testinfra_plugin"
 #: What would bring in options and plugins of the surroundings.
 _FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+#: What would be more than a name in a URL, a pattern, a list, or a file's path.
+_NOT_IN_NAMES = re.compile(r"[\s/\\,?#*\[\]\x00-\x1f\x7f]")
 #: Seconds; a host that answers needs a few.
 _TIMEOUT = 900
 
@@ -56,6 +61,11 @@ def run_suite(
             raise SuiteError(f"{module} is missing beside {sys.executable}: install pytest-testinfra there")
     if not inventory:
         raise SuiteError("no host to verify")
+    for name in filter(_NOT_IN_NAMES.search, inventory):
+        raise SuiteError(
+            f"testinfra cannot take {name!a} as the name of a host; have another one in the inventory, and the "
+            "address as its ansible_host"
+        )
     with tempfile.TemporaryDirectory(prefix="carveout-verify-") as scratch:
         folder = Path(scratch)
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
@@ -121,6 +131,8 @@ def _run(folder: Path, options: list[str]) -> SuiteResult:
     ran = [test for test in tests if test["outcome"] != "skipped"]
     if not ran and not failures:
         raise SuiteError(f"no test was run: {done.stdout.strip()[-3000:]}")
+    # of a host's own words, what would do things to a terminal is written out
+    failures = [printable(failure) for failure in failures]
     passed = done.returncode == 0
     if not passed and not failures:
         failures = done.stdout.strip().splitlines()[-20:]

@@ -178,7 +178,7 @@ def test_selinux_labels_stay(rhel9: Any) -> None:
 def test_whatever_fails_every_file_is_put_back(rhel9: Any, failing: int, fault: BaseException) -> None:
     untouched = rhel9.files()
     change = rhel9.plan(OURS)
-    real, calls = rhel9.write, []
+    real, calls = rhel9.write_boot, []
 
     def write(path: str, text: str, mode: int = 0o644) -> None:
         calls.append(path)
@@ -186,7 +186,7 @@ def test_whatever_fails_every_file_is_put_back(rhel9: Any, failing: int, fault: 
             raise fault
         real(path, text, mode)
 
-    rhel9.write = write
+    rhel9.write_boot = write
     with pytest.raises((CarveoutError, KeyboardInterrupt)) as error:
         rhel9.change_to(OURS)
     assert isinstance(error.value, KeyboardInterrupt) or "Every file was put back" in str(error.value)
@@ -212,12 +212,12 @@ def test_a_run_that_was_killed_is_finished_by_the_next(rhel9: Any, written: int,
 
 
 def test_a_change_that_others_undo_meanwhile_is_noticed(rhel9: Any) -> None:
-    real = rhel9.write
+    real = rhel9.write_boot
 
     def write(path: str, text: str, mode: int = 0o644) -> None:
         real(path, text.replace(" rhgb", "") if NEW in path else text, mode)
 
-    rhel9.write = write
+    rhel9.write_boot = write
     with pytest.raises(CarveoutError, match="its other arguments changed: rhgb gone"):
         rhel9.change_to(OURS)
 

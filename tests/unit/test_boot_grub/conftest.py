@@ -16,7 +16,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._boot.grub_apply i
 from ansible_collections.carveout.memory.plugins.module_utils._boot.state import LoaderState
 from ansible_collections.carveout.memory.plugins.module_utils._system import Completed, RealSystem
 
-UPDATE_GRUB = Path(__file__).parents[1] / "test_boot_data" / "update-grub"
+MKCONFIG = Path(__file__).parents[1] / "test_boot_data" / "grub-mkconfig"
 DEFAULTS = """\
 # how GRUB boots
 GRUB_DEFAULT=0
@@ -26,7 +26,7 @@ GRUB_CMDLINE_LINUX="console=ttyS0"
 
 
 class Tree(RealSystem):
-    """A host below a directory, whose update-grub is a script."""
+    """A host below a directory, whose grub-mkconfig is a script."""
 
     def __init__(self, root: Path, augeas: Any) -> None:
         super().__init__(str(root))
@@ -36,7 +36,7 @@ class Tree(RealSystem):
 
     def run(self, argv: Sequence[str]) -> Completed:
         self.ran.append(list(argv))
-        return super().run(["sh", f"{self.root}{argv[0]}", str(self.root)])
+        return super().run(["sh", f"{self.root}{argv[0]}", str(self.root), *argv[1:]])
 
     def put(self, path: str, text: str) -> None:
         target = self.root / path.lstrip("/")
@@ -85,10 +85,9 @@ def tree(tmp_path: Path, augeas: Any) -> Tree:
     system = Tree(tmp_path, augeas)
     system.put("/etc/default/grub", DEFAULTS)
     system.put("/etc/default/grub.d/50-cloud.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="quiet splash"\n')
-    system.put("/usr/sbin/grub-mkconfig", "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n")
+    system.put("/usr/sbin/grub-mkconfig", MKCONFIG.read_text())
     system.put("/boot/grub/grubenv", "# GRUB Environment Block\n####")
-    (tmp_path / "usr/sbin/update-grub").write_text(UPDATE_GRUB.read_text())
-    system.run(["/usr/sbin/update-grub"])
+    system.run(["/usr/sbin/grub-mkconfig"])
     system.ran.clear()
     system.boot()
     return system

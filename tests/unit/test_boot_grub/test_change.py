@@ -18,6 +18,9 @@ from ansible_collections.carveout.memory.plugins.module_utils._errors import (
 from ansible_collections.carveout.memory.plugins.module_utils._system import Completed
 
 OURS = ("carveout.layout=0123456789abcdef", "memmap=1G%5G-1+0xefffffff", "dax_hmem.region_idle=1")
+#: How a menu is generated, and the steps that are told of it.
+MKCONFIG = ["/usr/sbin/grub-mkconfig", "-o", "/run/carveout/grub.cfg"]
+GENERATE = [f"run {' '.join(MKCONFIG)}", "write /boot/grub/grub.cfg"]
 OTHER = ("carveout.layout=fedcba9876543210", "memmap=2G%5G-1+2")
 DEFAULTS = """\
 # how GRUB boots
@@ -30,8 +33,8 @@ GRUB_CMDLINE_LINUX="console=ttyS0"
 def test_present_again_and_absent_leaves_every_byte_as_it_was(tree: Any) -> None:
     untouched = tree.files()
     change = tree.change_to(OURS)
-    assert change.actions == [f"write {DROP_IN}", "run /usr/sbin/update-grub"]
-    assert tree.ran == [["/usr/sbin/update-grub"]]
+    assert change.actions == [f"write {DROP_IN}", *GENERATE]
+    assert tree.ran == [MKCONFIG]
     state = tree.state()
     assert state.boot_arguments == change.arguments == (
         "root=UUID=1", "ro", "console=ttyS0", "quiet", "splash", *OURS,
@@ -41,10 +44,10 @@ def test_present_again_and_absent_leaves_every_byte_as_it_was(tree: Any) -> None
 
     again = tree.change_to(OURS)
     assert (again.changed, again.actions) == (False, [])
-    assert tree.ran == [["/usr/sbin/update-grub"]]
+    assert tree.ran == [MKCONFIG]
     assert [part["before"] == part["after"] for part in again.diff] == [True, True]
 
-    assert tree.change_to(None).actions == [f"remove {DROP_IN}", "run /usr/sbin/update-grub"]
+    assert tree.change_to(None).actions == [f"remove {DROP_IN}", *GENERATE]
     assert tree.files() == untouched
     assert tree.change_to(None).actions == []
 
@@ -63,7 +66,7 @@ def test_the_text_of_the_drop_in(tree: Any) -> None:
 
 def test_another_layout_takes_the_place_of_the_one_before(tree: Any) -> None:
     tree.put("/etc/default/grub.d/zzz.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT last"\n')
-    tree.run(["/usr/sbin/update-grub"])
+    tree.run(["/usr/sbin/grub-mkconfig"])
     tree.change_to(OURS)
     assert (tree.state().boot_arguments or ())[-4:] == (*OURS, "last")
     change = tree.change_to(OTHER)
@@ -106,10 +109,10 @@ def test_a_menu_that_was_not_generated_from_the_drop_in_is(tree: Any) -> None:
     text = tree.read(DROP_IN) or ""
     tree.change_to(None)
     tree.write(DROP_IN, text)
-    assert tree.change_to(OURS).actions == ["run /usr/sbin/update-grub"]
+    assert tree.change_to(OURS).actions == GENERATE
 
     tree.remove(DROP_IN)
-    assert tree.change_to(None).actions == ["run /usr/sbin/update-grub"]
+    assert tree.change_to(None).actions == GENERATE
     assert "carveout" not in (tree.read("/boot/grub/grub.cfg") or "")
 
 
@@ -123,7 +126,7 @@ def test_an_edited_drop_in_is_written_anew_but_nothing_of_others_in_it_is_droppe
     assert tree.read(DROP_IN) == text
 
     tree.write(DROP_IN, text + 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX nosmt"\n')
-    tree.run(["/usr/sbin/update-grub"])
+    tree.run(["/usr/sbin/grub-mkconfig"])
     with pytest.raises(CarveoutError, match="its other arguments changed: nosmt gone"):
         tree.change_to(OTHER)
     assert tree.read(DROP_IN) == text + 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX nosmt"\n'
@@ -134,7 +137,8 @@ def test_a_later_drop_in_that_assigns_is_named_and_everything_put_back(tree: Any
     tree.put("/etc/default/grub.d/zzz.cfg", '\nGRUB_CMDLINE_LINUX_DEFAULT="quiet splash"\n')
     before = tree.read(DROP_IN)
     with pytest.raises(
-        CarveoutError, match=r"zzz\.cfg, line 2 is read after .* put back as they were"
+        CarveoutError,
+        match=r"zzz\.cfg, line 2 is read after .* put back as it was, /boot/grub/grub.cfg was not touched",
     ) as error:
         tree.change_to(OURS)
     assert error.value.problems[0].code == "boot-change-failed"
@@ -151,18 +155,19 @@ def test_others_edits_that_were_never_generated_are_not_brought_in_by_us(tree: A
     assert tree.read("/boot/grub/grub.cfg") == menu
 
 
-def test_a_failing_update_grub_is_told_and_the_drop_in_taken_back(tree: Any) -> None:
+def test_a_failing_grub_mkconfig_is_told_and_the_drop_in_taken_back(tree: Any) -> None:
     tree.put("/broken", "")
     with pytest.raises(
-        CarveoutError, match=r"update-grub failed with status 1 \(Syntax error at line 3\)"
+        CarveoutError,
+        match=r"grub-mkconfig -o /run/carveout/grub.cfg failed with status 1 \(Syntax error at line 3\)",
     ) as error:
         tree.change_to(OURS)
-    assert "zz-carveout.cfg and /boot/grub/grub.cfg were put back as they were" in str(error.value)
+    assert "zz-carveout.cfg was put back as it was, /boot/grub/grub.cfg was not touched" in str(error.value)
     assert tree.read(DROP_IN) is None
 
 
 def test_output_that_is_not_utf_8_is_no_trouble(tree: Any) -> None:
-    script = tree.root / "usr/sbin/update-grub"
+    script = tree.root / "usr/sbin/grub-mkconfig"
     script.write_text("printf 'Found Windows \\351 on /dev/sda1\\n' >&2\n" + script.read_text())
     tree.change_to(OURS)
     assert (tree.state().boot_arguments or ())[-3:] == OURS
@@ -210,7 +215,7 @@ def test_a_command_line_that_is_too_long(tree: Any) -> None:
 
 def test_arguments_behind_two_dashes_would_not_be_read(tree: Any) -> None:
     tree.put("/etc/default/grub.d/50-cloud.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="quiet -- rescue"\n')
-    tree.run(["/usr/sbin/update-grub"])
+    tree.run(["/usr/sbin/grub-mkconfig"])
     with pytest.raises(NotPossible, match="the kernel reads no argument behind it"):
         tree.change_to(OURS)
 
@@ -232,7 +237,7 @@ def test_a_stale_run_of_unknown_length_goes_and_what_follows_it_stays(tree: Any,
     tree.put(
         "/etc/default/grub.d/zzz.cfg", f'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT {rest}"\n'
     )
-    tree.run(["/usr/sbin/update-grub"])
+    tree.run(["/usr/sbin/grub-mkconfig"])
     tree.change_to(OTHER)
     tree.remove(DROP_IN)
     tree.change_to(OURS)

@@ -53,10 +53,11 @@ def test_the_state_of_an_untouched_host(tree: Any) -> None:
             "quiet",
             "splash",
         ),
-        regenerate=("/usr/sbin/update-grub",),
+        regenerate=("/usr/sbin/grub-mkconfig", "-o", "/run/carveout/grub.cfg"),
+        menu="/boot/grub/grub.cfg",
     )
     assert state.to_json() == {
-        "kind": "grub", "problem": "", "drop_in": DROP_IN, "drop_in_text": "", "owned": [],
+        "kind": "grub", "problem": "", "drop_in": DROP_IN, "drop_in_text": "", "owned": [], "trial": "",
     }  # fmt: skip
 
 
@@ -117,9 +118,7 @@ def test_another_boot_loader_is_told_and_left_alone(tree: Any, path: str, said: 
     assert tree.files() == before
 
 
-def test_a_mkconfig_that_reads_no_drop_ins_and_one_without_update_grub(tree: Any) -> None:
-    tree.remove("/usr/sbin/update-grub")
-    assert tree.state().regenerate == ("/usr/sbin/grub-mkconfig", "-o", "/boot/grub/grub.cfg")
+def test_a_mkconfig_that_reads_no_drop_ins(tree: Any) -> None:
     tree.put("/usr/sbin/grub-mkconfig", ". ${sysconfdir}/default/grub\n")
     assert "does not read /etc/default/grub.d" in tree.state().problem
 
@@ -151,7 +150,7 @@ def test_foreign_memory_arguments_are_found_where_they_stand(tree: Any) -> None:
     tree.put(
         "/etc/default/grub.d/50-cloud.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="$(true)quiet $THEIRS numa=off"\n'
     )
-    tree.run(["/usr/sbin/update-grub"])
+    tree.run(["/usr/sbin/grub-mkconfig"])
     tree.change_to(OURS)
     tree.put("/proc/cmdline", "BOOT_IMAGE=/x ro mem=8G mem=8G cma=1G " + " ".join(OTHER))
     expected = [
@@ -170,7 +169,7 @@ def test_foreign_memory_arguments_are_found_where_they_stand(tree: Any) -> None:
 
 def test_what_layouts_stored_on_the_host_brought_is_ours(tree: Any) -> None:
     tree.put("/etc/default/grub.d/x.cfg", f'GRUB_CMDLINE_LINUX_DEFAULT="{" ".join(OURS)} mem=8G"\n')
-    tree.run(["/usr/sbin/update-grub"])
+    tree.run(["/usr/sbin/grub-mkconfig"])
     assert tree.state().foreign == ()  # nobody knows where ours ends
     tree.put("/etc/carveout/layouts/a.json", json.dumps({"kernel_arguments": OURS}))
     tree.put("/etc/carveout/layouts/b.json", "[")

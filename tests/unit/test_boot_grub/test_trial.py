@@ -250,7 +250,7 @@ def test_where_grub_cannot_write_no_trial_is_begun(
         ("/boot/grub/grub.cfg", MENU.replace(" quiet\n", "; true\n", 1).replace("{\n\tload", "{ load"), "one command"),
         ("/boot/grub/grub.cfg", MENU.replace(" quiet\n", " -- quiet\n", 1) + CUSTOM, "the kernel reads no argument"),
         ("/etc/default/grub", None, "not a GRUB as Debian configures it"),
-        ("/boot/grub2/grub.cfg", "blscfg\n", "the host boots by entry files"),
+        ("/boot/grub2/grub.cfg", "blscfg\n", "the menu is empty"),
     ],
 )  # fmt: skip
 def test_what_makes_a_trial_impossible_is_said(host: Host, path: str, text: str | None, said: str) -> None:
@@ -318,3 +318,40 @@ def test_the_pieces_of_a_dump_are_put_together(host: Host) -> None:
         host.write(f"/sys/fs/pstore/dmesg-erst-76{number}", f"Panic#2 Part{number}\n{text}")
     host.write("/sys/fs/pstore/console-ramoops-0", "somebody else's\n")
     assert last_words(host, 0) == "The end of its kernel's log:\nthe beginning\nthe end"
+
+
+WATCHDOG = "/sys/class/watchdog/watchdog0"
+
+
+@pytest.mark.parametrize(
+    ("state", "extra", "running", "added"),
+    [
+        ("inactive\n", ["panic=30"], "", ["systemd.watchdog_sec=60"]),
+        ("active\n", ["panic=30"], "", []),
+        ("inactive\n", ["panic=30", "systemd.watchdog_sec=0"], "", []),
+        ("inactive\n", ["panic=30"], " systemd.watchdog_sec=off", []),
+        (None, ["panic=30"], "", []),
+        # the last trial was committed, and this is still its boot
+        ("active\n", ["panic=30"], " carveout.trial systemd.watchdog_sec=60", ["systemd.watchdog_sec=60"]),
+        ("active\n", ["panic=30"], " systemd.watchdog_sec=9 carveout.trial panic=30", []),
+    ],
+)
+def test_a_watchdog_that_nobody_uses_is_started_with_the_trial(
+    host: Host, state: str | None, extra: list[str], running: str, added: list[str]
+) -> None:
+    host.write("/proc/cmdline", f"BOOT_IMAGE=/boot/vmlinuz root=UUID=1 ro quiet{running}\n")
+    if state is not None:
+        host.write(f"{WATCHDOG}/state", state)
+    planned = plan_trial(host, OURS, extra, 900)
+    assert list(planned.arguments)[-len([*extra, *added]) :] == [*extra, *added]
+    assert sum(argument.startswith("systemd.watchdog_sec") for argument in planned.arguments) <= 1
+
+
+def test_a_watchdog_that_made_the_reset_is_named(host: Host) -> None:
+    host.write(f"{WATCHDOG}/bootstatus", "0\n")
+    host.write(f"{WATCHDOG}/identity", "i6300ESB timer\n")
+    assert "watchdog" not in last_words(host, 0)
+    host.write(f"{WATCHDOG}/bootstatus", "32\n")
+    first, *rest = last_words(host, 0).split("\n")
+    assert first == "The host's watchdog (i6300ESB timer) says that it reset the host."
+    assert "was not kept" in rest[0]

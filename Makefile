@@ -16,7 +16,7 @@ COLLECTION := ansible_collections.carveout.memory
 UV_PIP_COMPILE := uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --group dev --extra augeas \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup demo test lint format unit fuzz kernel-test molecule tenant-test safety-test changes-test powercut-test bench bench-memory bench-fleet lab-ssh lab-down lab-destroy build lock clean
+.PHONY: help setup demo test lint format unit fuzz kernel-test molecule tenant-test safety-test changes-test rollback-test powercut-test bench bench-memory bench-fleet lab-ssh lab-down lab-destroy build lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 	ruff check
 	ruff format --check
 	mypy --package $(COLLECTION).plugins
-	mypy tools lab bench tests/kernel tests/fuzz tests/loaders tests/tenant tests/safety tests/changes tests/powercut
+	mypy tools lab bench tests/kernel tests/fuzz tests/loaders tests/tenant tests/safety tests/changes tests/rollback tests/powercut
 	yamllint --strict .
 	ansible-lint --offline
 
@@ -64,8 +64,11 @@ tenant-test: setup ## what tenants see: machines in every device, live changes, 
 safety-test: setup ## trial boots that fail, and the host that is as before each time; about 20 minutes
 	@python -m tests.safety
 
-changes-test: setup ## a second kernel that claims dmemfs: installed, on trial, for good, rolled back; about 15 minutes
+changes-test: setup ## another kernel, other memory, hand-written arguments, a kernel that claims dmemfs; about an hour
 	@python -m tests.changes
+
+rollback-test: setup ## back to the layout before and to none, by playbook and on the host's console; about 30 minutes
+	@python -m tests.rollback
 
 powercut-test: setup ## the power cut at every moment of a run: recorded writes replayed, disks booted, machines cut; about 40 minutes
 	@python -m tests.powercut

@@ -66,7 +66,7 @@ class Tree(RealSystem):
             wants.mkdir(parents=True, exist_ok=True)
             (wants / argv[2]).symlink_to(f"/etc/systemd/system/{argv[2]}")
         if list(argv[:2]) == ["systemctl", "disable"]:
-            (wants / argv[2]).unlink()
+            (wants / argv[-1]).unlink(missing_ok=True)
         if argv[0] == "rmdir":
             return super().run([*argv[:-1], f"{self._tree}{argv[-1]}"])
         return Completed(0, "", "")

@@ -25,6 +25,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.text import 
 from ansible_collections.carveout.memory.plugins.module_utils._host_changes import up_to_date
 from ansible_collections.carveout.memory.plugins.module_utils._host_files import program_path
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
+from ansible_collections.carveout.memory.plugins.module_utils._next_kernel import next_kernel_note
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.module_utils._planner.dmemfs import the_pool
 from ansible_collections.carveout.memory.plugins.module_utils._planner.plan import Plan
@@ -58,11 +59,17 @@ class ActionModule(ActionBase):
             }
         )
         name = str((task_vars or {}).get("inventory_hostname", ""))
+        self._notes: list[str] = []
         try:
             refuse_told(task_vars)
             found = self._look(name, planned(options["plan"]), options["replan"])
         except (CarveoutError, NotSettled, ValueError, RecursionError) as error:
-            return {"changed": False, "settled": False, "pending": printable(str(error))}
+            return {
+                "changed": False,
+                "settled": False,
+                "pending": printable(str(error)),
+                "warnings": self._notes,
+            }
         verified, snapshot, layout = found
         result = {
             "changed": False,
@@ -70,6 +77,7 @@ class ActionModule(ActionBase):
             "pending": "",
             "msg": verified["msg"],
             "id": verified["id"],
+            "warnings": self._notes,
         }
         if options["evidence"]:
             result.update(host=snapshot, layout=layout.to_json(), verified=verified)
@@ -82,6 +90,7 @@ class ActionModule(ActionBase):
         told = json.loads(
             self._said(shlex.join(["/usr/bin/python3", "-B", program_path(), "host", "--pending", *kernel]))
         )
+        self._note(told)
         if not isinstance(told, dict) or told.get("pending") != []:
             raise NotSettled("; ".join(map(str, told["pending"])) if isinstance(told, dict) else "no answer")
         host = host_from_json(told.get("host"))
@@ -98,6 +107,12 @@ class ActionModule(ActionBase):
         shown = {"id": layout.id, "expectations": [e.to_json() for e in found], "host": told["host"]}
         verified = answer(name, SuiteResult(True, len(RAW_CHECKS), (), {name: shown}, ""))
         return verified, told["host"], layout
+
+    def _note(self, told: Any) -> None:
+        """Warn of a kernel that boots next and is not the one that the layout was verified with."""
+        if isinstance(told, dict):
+            note = next_kernel_note(host_from_json(told.get("host")))
+            self._notes += [note] if note else []
 
     @staticmethod
     def _check_files(host: Host, layout: Layout) -> None:

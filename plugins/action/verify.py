@@ -21,6 +21,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.verification.conne
     connection_variables,
     needs_ansible,
 )
+from ansible_collections.carveout.memory.plugins.plugin_utils.verification.notes import notes
 from ansible_collections.carveout.memory.plugins.plugin_utils.verification.run import (
     SuiteError,
     SuiteResult,
@@ -61,7 +62,7 @@ class ActionModule(ActionBase):
         except (CarveoutError, SuiteError, AnsibleError, OSError) as error:
             text = f"{name} cannot be verified: {error}"
             record = Record(name, False, (text,))
-            told = {"failed": True, "msg": text, "failures": [], "expectations": [], "host": {}}
+            told = {"failed": True, "msg": text, "failures": [], "notes": [], "expectations": [], "host": {}}
         else:
             record = _record(name, result, layout)
             told = answer(name, result)
@@ -116,11 +117,13 @@ def answer(name: str, result: SuiteResult) -> dict[str, Any]:
         "failures": list(result.failures),
         "host": found.get("host", {}),
     }
+    answer["notes"] = notes(answer["expectations"], answer["host"] or None)
     if result.passed:
         answer["msg"] = (
             f"{name} is as its layout {answer['id']} says: {len(answer['expectations'])} expectations are met, "
             f"{result.tests} tests passed"
         )
+        answer["msg"] += "".join(f"\n- {note}" for note in answer["notes"])
     else:
         lines = "\n".join(f"- {failure}" for failure in result.failures)
         answer["msg"] = f"{name} is not as its layout {answer['id']} says:\n{lines}"

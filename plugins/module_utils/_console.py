@@ -92,7 +92,8 @@ def status(system: System, augeas: Any, *, as_json: bool) -> int:
     }
     for key, word in words.items():
         value = told[key]
-        print(f"{word:<14}{', '.join(value) if isinstance(value, list) else value or 'none'}")
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        print(f"{word:<14}{text or 'none'}")
     for step in told["pending"]:
         print(f"{'to be done':<14}{step}")
     return _UNMET if told["pending"] else 0

@@ -112,6 +112,14 @@ failures:
   type: list
   elements: str
   sample: []
+notes:
+  description:
+    - What has to be told of a host all the same. That its firmware's map moved a little, within what is tolerated; that
+      the committed layout was verified with another kernel than the one that runs.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 metrics:
   description: What Prometheus may know of the host, in its text format.
   returned: always

@@ -12,11 +12,18 @@ from collections.abc import Callable, Sequence
 
 from ansible_collections.carveout.memory.lab.errors import LabError
 from tests.kernel.packages import PackageError
-from tests.tenant.host import Host, TenantError
+from tests.rollback.host import RollbackHost
+from tests.tenant.host import TenantError
 
-from . import dmemfs
+from . import adopt, dmemfs, kernel, memory
 
-_STEPS: dict[str, tuple[Callable[[Host], None], str]] = {
+_STEPS: dict[str, tuple[Callable[[RollbackHost], None], str]] = {
+    "kernel": (
+        kernel.run,
+        "a second kernel: warned of, held to the layout, recorded; and one that does not hold",
+    ),
+    "memory": (memory.run, "memory added, taken out, and replaced so that a node begins elsewhere"),
+    "adopt": (adopt.run, "hand-written memmap= adopted into a plan: the same map"),
     "dmemfs": (dmemfs.run, "a second kernel that claims dmemfs: installed, on trial, for good, rolled back"),
 }
 
@@ -33,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="changes", help="the lab's machine (default: changes)")
     parser.add_argument("--keep", action="store_true", help="leave the machine as it is afterwards")
     options = parser.parse_args(arguments)
-    host = Host(options.name)
+    host = RollbackHost(options.name)
     try:
         host.up()
         for name in options.step or _STEPS:

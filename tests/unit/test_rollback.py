@@ -171,6 +171,21 @@ def test_what_is_committed_is_had_again_where_something_else_was_written(host: H
     assert host.text(PREVIOUS) == host.first.id + "\n"
 
 
+def test_a_trial_is_ended_by_going_back_to_what_is_committed(host: Host) -> None:
+    before = host.files()
+    host.system.write(f"{UNIT_DIRECTORY}/carveout-trial.service", "[Unit]\n")
+    line = (host.tree / "proc/cmdline").read_text()
+    trial = line.replace(
+        " ".join(host.second.kernel_arguments), f"{' '.join(host.first.kernel_arguments)} carveout.trial"
+    )
+    assert trial != line
+    (host.tree / "proc/cmdline").write_text(trial)
+    done = host.back("committed")
+    assert done.actions == (f"remove {UNIT_DIRECTORY}/carveout-trial.service",) and done.reboot_required
+    assert ["systemctl", "disable", "--now", "carveout-trial.service"] in host.system.ran
+    assert host.files() == before
+
+
 def test_what_was_committed_forwards_is_what_is_gone_back_to(host: Host) -> None:
     host.boot(host.second)
     host.back(host.first.id)
@@ -377,7 +392,11 @@ def test_the_status_tells_what_is_what(host: Host, capsys: pytest.CaptureFixture
     assert told()["trial"] == "the next boot, or what is left of one"
     assert _console.status(host.system, host.augeas, as_json=False) == 5
     said = capsys.readouterr().out
-    assert f"runs          {host.second.id}\n" in said and "to be done    reboot\n" in said
+    assert (
+        f"runs          {host.second.id}\n" in said
+        and "on trial      the next boot" in said
+        and "to be done    reboot\n" in said
+    )
 
 
 def test_the_kernel_that_a_plan_names_boots_by_default_again(host: Host) -> None:

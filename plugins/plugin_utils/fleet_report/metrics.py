@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
+from ansible_collections.carveout.memory.plugins.plugin_utils.verification.notes import verified_with
 
 from .amounts import by_pool, saved_by_node
 from .record import UNKNOWN, Record
@@ -18,6 +19,8 @@ def host_metrics(record: Record) -> str:
     """What is not known has no sample; ``carveout_drift`` is always there."""
     snapshot = record.snapshot or {}
     committed = snapshot.get("committed")
+    verified = verified_with(snapshot) if snapshot else None
+    running = str(snapshot["kernel"]["running"]) if snapshot else ""
     families: list[tuple[str, str, Samples]] = [
         (
             "carveout_drift",
@@ -33,6 +36,13 @@ def host_metrics(record: Record) -> str:
             "carveout_committed_layout_info",
             "The layout that is committed on the host.",
             [({"id": str(committed)}, 1)] if committed else [],
+        ),
+        (
+            "carveout_kernel_verified",
+            "1 where the committed layout was verified with the kernel that runs, by its record, else 0.",
+            [({"verified": verified, "running": running}, int(verified == running))]
+            if verified is not None
+            else [],
         ),
         (
             "carveout_carved_bytes",

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ansible_collections.carveout.memory.plugins.plugin_utils.verification.notes import notes
+
 #: As its layout says; not as it says; or nobody knows, which counts as a deviation.
 FINE, DEVIATES, UNKNOWN = "fine", "deviates", "unknown"
 
@@ -40,6 +42,11 @@ class Record:
     @property
     def unmet(self) -> list[Mapping[str, Any]]:
         return [expectation for expectation in self.expectations if not expectation["met"]]
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be told although nothing is wrong."""
+        return notes(self.expectations, self.snapshot)
 
     @property
     def other_failures(self) -> list[str]:

@@ -31,6 +31,7 @@ def report_text(records: Iterable[Record]) -> str:
         lines += [f"  - {' '.join(failure.split())}" for failure in record.failures[:_SHOWN]]
         if len(record.failures) > _SHOWN:
             lines.append(f"  ... and {len(record.failures) - _SHOWN} more")
+        lines += [f"  note: {' '.join(note.split())}" for note in record.notes]
         if record.verdict != UNKNOWN:
             total_carved += carved(record)
             total_saved += saved(record)
@@ -54,6 +55,7 @@ def report_json(records: Iterable[Record]) -> dict[str, Any]:
             "carved": carved(record),
             "saved": saved(record),
             "failures": list(record.failures),
+            "notes": record.notes,
             "checked": len(record.expectations),
             "expectations": [dict(expectation) for expectation in record.unmet],
         }

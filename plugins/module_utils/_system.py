@@ -189,7 +189,7 @@ class RealSystem:
 
     def _stage(self, new: str, target: str, text: str, mode: int) -> None:
         """The file-to-be, synced, under its name ``new``."""
-        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        self._make_directory(os.path.dirname(target))
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(
             os.open(new, flags, 0o600), "w", encoding="utf-8", errors="surrogateescape", newline=""
@@ -199,6 +199,16 @@ class RealSystem:
             self._keep_label(target, file.fileno())
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
+
+    @classmethod
+    def _make_directory(cls, path: str) -> None:
+        """With what is missing above it. A umask counts for nothing: everybody may look, only the owner may write."""
+        if os.path.isdir(path):
+            return
+        cls._make_directory(os.path.dirname(path))
+        with suppress(FileExistsError):  # another run was quicker
+            os.mkdir(path, 0o755)
+            os.chmod(path, 0o755)
 
     @staticmethod
     def _keep_label(target: str, handle: int) -> None:

@@ -94,6 +94,12 @@ def _files(rig: Rig, device: Device) -> list[Way]:
     other = rig.layout.devices[-1].name
     return [
         Way(
+            "own-file",
+            lambda: _run(rig, "chmod o+w /etc/carveout/committed"),
+            "chmod o-w /etc/carveout/committed",
+            ("files: raw find: others than root can write /etc/carveout/committed",),
+        ),
+        Way(
             "mode",
             lambda: _run(rig, f"chmod 0666 {node}"),
             f"chmod {device.mode} {node}",

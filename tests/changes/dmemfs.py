@@ -26,13 +26,6 @@ _UNIT = "mnt-files.mount"
 #: GRUB leaves an empty choice there when it has followed one.
 _ENVIRONMENT = "/boot/grub/grubenv"
 _FOUND_OUT = "shows no trace of dmemfs"
-#: All files below a few folders: mode, owner, target of a link, checksum.
-_FILES = r"""
-find /etc /boot /usr/lib/carveout /mnt /root -xdev \( -type f -o -type l \) -printf '%p %m %U %G %l\n' 2>/dev/null |
-    sort | while read -r path rest; do
-        printf '%s %s %s\n' "$path" "$rest" "$([ -L "$path" ] || sha256sum < "$path")"
-    done
-"""
 
 
 def run(host: Host) -> None:
@@ -41,9 +34,9 @@ def run(host: Host) -> None:
     host.send({"/sbin/mount.dmemfs": (_STAND_IN.encode(), 0o755)})
     old = host.run("uname", "-r").strip()
     must(old != package.release, f"the host runs {old} already")
-    bare = _files(host)
+    bare = host.files()
     _on_trial(host, _plan(str(package.file), package.release, trial=True), old)
-    installed = _files(host)
+    installed = host.files()
     foreign = {path for path in bare.keys() | installed.keys() if bare.get(path) != installed.get(path)}
     known = {"/boot/grub/grub.cfg", _ENVIRONMENT}
     left = {path for path in foreign if package.release not in path and path not in known}
@@ -122,7 +115,7 @@ def _rolled_back(host: Host, before: dict[str, str], old: str, release: str) -> 
     must(host.run("uname", "-r").strip() == old, "rollback did not give the default entry back")
     line = host.run("cat", "/proc/cmdline")
     must("dmem=" not in line and "carveout" not in line, f"arguments are left: {line}")
-    after = _files(host)
+    after = host.files()
     different = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
     must(not different, f"files are not as they were: {', '.join(different)}")
     status = host.run("dpkg-query", "-W", "-f", "${Status}", f"linux-image-{release}")
@@ -138,8 +131,3 @@ def _says(job: Job, *words: str) -> None:
     for word in words:
         must(word in job.said, f"the main job does not say {word!r}:\n{job.said[-3000:]}")
     must("Traceback" not in job.said, f"the main job ends in a traceback:\n{job.said[-3000:]}")
-
-
-def _files(host: Host) -> dict[str, str]:
-    lines = host.run("sh", "-c", _FILES).splitlines()
-    return {path: rest for path, _, rest in (line.partition(" ") for line in lines)}

@@ -26,6 +26,13 @@ from ansible_collections.carveout.memory.lab.vm import Vm, Wishes
 
 ROOT = Path(__file__).resolve().parents[2]
 _BOOT_LIMIT = 600.0
+#: All files below a few folders: mode, owner, target of a link, checksum.
+_FILES = r"""
+find /etc /boot /usr/lib/carveout /mnt /root -xdev \( -type f -o -type l \) -printf '%p %m %U %G %l\n' 2>/dev/null |
+    sort | while read -r path rest; do
+        printf '%s %s %s\n' "$path" "$rest" "$([ -L "$path" ] || sha256sum < "$path")"
+    done
+"""
 
 
 class TenantError(Exception):
@@ -127,11 +134,21 @@ class Host:
             self.run("sh", "-c", f"setsid sh -c {shlex.quote('exec ' + command)} </dev/null & echo $!")
         )
 
+    def files(self) -> dict[str, str]:
+        """By path all that makes a file or link of the places where boot loaders and Carveout have theirs."""
+        lines = self.run("sh", "-c", _FILES).splitlines()
+        return {path: rest for path, _, rest in (line.partition(" ") for line in lines)}
+
     def boot_id(self) -> str:
         return self.run("cat", "/proc/sys/kernel/random/boot_id").strip()
 
     def await_reboot(self, before: str) -> None:
         """Wait for another boot than ``before``, and in it for all devices and mounts."""
+        self.await_boot(before)
+        self.await_devices()
+
+    def await_boot(self, before: str) -> None:
+        """Wait for another boot than ``before``."""
 
         def rebooted() -> bool:
             try:
@@ -142,7 +159,6 @@ class Host:
 
         self.hang_up()
         wait_for("the next boot", _BOOT_LIMIT, rebooted)
-        self.await_devices()
 
     def await_devices(self) -> None:
         def reached() -> bool:

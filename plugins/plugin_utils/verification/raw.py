@@ -18,6 +18,12 @@ from ansible_collections.carveout.memory.plugins.module_utils._layout import Lay
 _PROC = ("/proc/cmdline", "/proc/iomem", "/proc/meminfo")
 _NOTED = "/run/carveout/layout"
 _DEVICES = "==> device files <=="
+_WRITABLE = "==> writable files <=="
+#: What is ours on a host and steers what root does there.
+_OURS = (
+    "/usr/lib/carveout /etc/carveout /etc/default/grub.d/zz-carveout.cfg /etc/systemd/system/carveout* "
+    "/etc/systemd/system/*.service.d/50-carveout.conf"
+)
 _POOL = "/sys/kernel/debug/dmem"
 #: f_type of dmemfs (DMEMFS_MAGIC), as stat(1) prints it.
 _DMEMFS = "2ace90c6"
@@ -57,7 +63,7 @@ class Raw(NamedTuple):
     """``mem_total`` and ``hugetlb`` are in KiB; ``files`` are by device name.
 
     ``noted`` is the layout that the host says it has. ``touched`` is, by mount, what came of touching a file of
-    dmemfs.
+    dmemfs. ``writable`` are files and folders of ours that others than root may write.
     """
 
     cmdline: str
@@ -67,6 +73,7 @@ class Raw(NamedTuple):
     noted: str = ""
     hugetlb: int = 0
     touched: Mapping[str, str] = MappingProxyType({})
+    writable: tuple[str, ...] = ()
 
 
 def raw_texts_command(layout: Layout) -> str:
@@ -76,7 +83,7 @@ def raw_texts_command(layout: Layout) -> str:
 
 
 def raw_command(names: Sequence[str], mounts: Sequence[tuple[str, int]] = ()) -> str:
-    """For the host's shell: four texts with a heading each, then a line for every device and every dmemfs mount.
+    """For the host's shell: five texts with a heading each, then a line for every device and every dmemfs mount.
 
     ``mounts`` are places with the size of their pages.
     """
@@ -85,7 +92,8 @@ def raw_command(names: Sequence[str], mounts: Sequence[tuple[str, int]] = ()) ->
         'printf "%s|%s|%s\\n" "${link##*/}" "$(readlink -f -- "$link")" '
         '"$(stat -L -c \'%F|%a|%U|%G\' -- "$link" 2>&1)"'
     )
-    noted = f"echo '==> {_NOTED} <=='; cat {_NOTED} 2>/dev/null; echo '{_DEVICES}'"
+    writable = rf"find {_OURS} ! -type l \( -perm /022 -o ! -uid 0 \) 2>/dev/null"
+    noted = f"echo '==> {_NOTED} <=='; cat {_NOTED} 2>/dev/null; echo '{_WRITABLE}'; {writable}; echo '{_DEVICES}'"
     command = f"LC_ALL=C tail -v -n +1 {' '.join(_PROC)} && {{ {noted}; }}"
     if names:
         command += f" && for link in {links}; do {lines}; done"
@@ -127,4 +135,7 @@ def parse_raw(text: str) -> Raw:
     touched = dict(line.partition("|")[::2] for line in texts.get("dmemfs files", "").splitlines())
     cmdline, noted = (texts.get(name, "").strip() for name in ("/proc/cmdline", _NOTED))
     hugetlb = int(huge[1]) if huge else 0
-    return Raw(cmdline, tuple(resources), int(total[1]) if total else 0, files, noted, hugetlb, touched)
+    writable = tuple(texts.get("writable files", "").splitlines())
+    return Raw(
+        cmdline, tuple(resources), int(total[1]) if total else 0, files, noted, hugetlb, touched, writable
+    )

@@ -168,6 +168,15 @@ def check_device_files(layout: Layout, raw: Raw) -> list[str]:
     return wrong
 
 
+def check_own_files(layout: Layout, raw: Raw) -> list[str]:
+    """Nobody but root can write what the boot service, systemd or GRUB read of ours."""
+    return [
+        f"files: raw find: others than root can write {path}, which root's programs read; see what is in it, then "
+        f"chown root and chmod go-w"
+        for path in raw.writable
+    ]
+
+
 #: All of them: those of what a layout does not have find nothing.
 RAW_CHECKS = (
     check_command_line,
@@ -176,4 +185,5 @@ RAW_CHECKS = (
     check_huge_pages,
     check_touched,
     check_device_files,
+    check_own_files,
 )

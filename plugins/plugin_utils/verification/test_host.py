@@ -14,6 +14,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw_c
     check_device_files,
     check_huge_pages,
     check_memory_map,
+    check_own_files,
     check_total,
     check_touched,
 )
@@ -58,6 +59,10 @@ def test_raw_dmemfs_file(carveout_evidence: Evidence) -> None:
     if not any(mount.kind == "dmemfs" for mount in carveout_evidence.layout.mounts):
         pytest.skip("the layout has no mount of dmemfs")
     _fail_on(check_touched(carveout_evidence.layout, carveout_evidence.raw))
+
+
+def test_raw_own_files(carveout_evidence: Evidence) -> None:
+    _fail_on(check_own_files(carveout_evidence.layout, carveout_evidence.raw))
 
 
 def test_raw_device_files(carveout_evidence: Evidence) -> None:

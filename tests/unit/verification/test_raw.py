@@ -25,6 +25,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.verification.raw_c
     check_command_line,
     check_device_files,
     check_memory_map,
+    check_own_files,
     check_total,
     check_touched,
 )
@@ -57,6 +58,7 @@ def test_a_carved_host_passes_every_raw_check(layout: Layout, raw: Raw) -> None:
     assert check_memory_map(layout, raw) == []
     assert check_total(layout, raw) == []
     assert check_device_files(layout, raw) == []
+    assert check_own_files(layout, raw) == []
     assert len(raw.iomem) > 10
     assert raw.mem_total == (4 * GIB >> 10) - 168 * 1024
 
@@ -72,6 +74,32 @@ def test_the_command_runs_and_its_output_is_understood() -> None:
     assert found.iomem
     assert found.files["no-such-device"].target in ("", "/dev/carveout/no-such-device")
     assert "No such file" in found.files["no-such-device"].kind
+
+
+def test_what_others_than_root_may_write_of_ours(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "etc/carveout/layouts").mkdir(parents=True)
+    (tmp_path / "etc/carveout/committed").write_text("x")
+    (tmp_path / "etc/carveout/fine").symlink_to("committed")
+    (tmp_path / "etc/carveout").chmod(0o755)
+    (tmp_path / "etc/carveout/committed").chmod(0o646)
+    (tmp_path / "etc/carveout/layouts").chmod(0o775)
+
+    def writable() -> tuple[str, ...]:
+        command = (
+            raw_command([]).replace("/etc/", f"{tmp_path}/etc/").replace("/usr/lib/", f"{tmp_path}/usr/")
+        )
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+        return tuple(sorted(path.removeprefix(str(tmp_path)) for path in parse_raw(done.stdout).writable))
+
+    mine = ("/etc/carveout", "/etc/carveout/committed", "/etc/carveout/layouts")
+    assert writable() == (mine[1:] if os.geteuid() == 0 else mine)
+    if os.geteuid() == 0:
+        (tmp_path / "etc/carveout/committed").chmod(0o644)
+        os.chown(tmp_path / "etc/carveout/layouts", 1, 0)
+        (tmp_path / "etc/carveout/layouts").chmod(0o755)
+        assert writable() == ("/etc/carveout/layouts",)
+    (message,) = check_own_files(layout, parse_raw("==> writable files <==\n/etc/carveout/committed\n"))
+    assert message.startswith("files: raw find: others than root can write /etc/carveout/committed, which")
 
 
 def test_no_devices_need_no_loop() -> None:

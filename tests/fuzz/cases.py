@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from . import mutate, samples
+from . import mutate, samples, taken_over
 
 RELEASES = ("5.4.119", "5.10.0", "6.1.0-50-amd64", "6.12.117", "7.2.13")
 NO_RELEASES = ("5.9.1", "0.0", "latest", "", "6.12;x", "9" * 200)
@@ -19,12 +19,16 @@ NO_RELEASES = ("5.9.1", "0.0", "latest", "", "6.12;x", "9" * 200)
 
 @dataclass
 class Case:
-    """``argv`` for the command; ``plan_at_fault`` where every error has to name a place in the plan."""
+    """``argv`` for the command; ``plan_at_fault`` where every error has to name a place in the plan.
+
+    ``judged`` are the plan and the host of which the layout may take nothing but what is there.
+    """
 
     kind: str
     argv: list[str]
     files: dict[str, bytes] = field(default_factory=dict)
     plan_at_fault: bool = False
+    judged: tuple[Any, Any] | None = None
 
     def __str__(self) -> str:
         shown = "".join(
@@ -174,7 +178,16 @@ def _arguments(chance: random.Random) -> Case:
     return Case("arguments", argv)
 
 
+def _taken_over(chance: random.Random) -> Case:
+    """A host that lies, and forges what it stores: the layout is what the plan says, or it is refused."""
+    plan, host = taken_over.make(chance)
+    files = {"p.yml": _bytes(json.dumps(plan)), "x.json": _bytes(json.dumps(host))}
+    return Case(
+        "taken over", ["plan", "p.yml", "--host", "x.json", "--format", "json"], files, judged=(plan, host)
+    )
+
+
 _MAKERS: list[tuple[Callable[[random.Random], Case], int]] = [
     (_plan, 26), (_yaml, 14), (_host_data, 22), (_command_line, 18), (_booted, 6), (_layout, 6), (_log, 4),
-    (_arguments, 4),
+    (_arguments, 4), (_taken_over, 12),
 ]  # fmt: skip

@@ -21,6 +21,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.text import 
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.plugin_utils.cli import main
 
+from . import outputs
 from .cases import Case, base_files, make
 
 #: No input of a few KiB may take so much CPU time (a starved machine counts too much of it); a loop
@@ -122,6 +123,8 @@ def _judged_json(case: Case, status: int, out: str, err: str) -> Iterator[str]:
                 yield f"an error without a place in the plan: {told}"
     elif status == 0 and case.argv[0] == "plan" and "id" in answer:
         Layout.from_json(answer)
+        if case.judged:
+            yield from outputs.wrong(*case.judged, answer)
 
 
 def run(seed: int, numbers: range) -> tuple[collections.Counter[tuple[str, int]], list[str]]:

@@ -26,12 +26,11 @@ from ansible_collections.carveout.memory.lab.vm import Vm, Wishes
 
 ROOT = Path(__file__).resolve().parents[2]
 _BOOT_LIMIT = 600.0
-#: All files below a few folders: mode, owner, target of a link, checksum.
+#: All files below a few folders: first mode, owner and target of a link of each, then the checksums.
 _FILES = r"""
-find /etc /boot /usr/lib/carveout /mnt /root -xdev \( -type f -o -type l \) -printf '%p %m %U %G %l\n' 2>/dev/null |
-    sort | while read -r path rest; do
-        printf '%s %s %s\n' "$path" "$rest" "$([ -L "$path" ] || sha256sum < "$path")"
-    done
+where() { find /etc /boot /usr/lib/carveout /mnt /root -xdev "$@" 2>/dev/null; }
+where \( -type f -o -type l \) -printf '%p\t%m %U %G %l\n'
+where -type f -exec sha256sum {} + | sed 's/^\([0-9a-f]*\)  \(.*\)$/\2\t\1/'
 """
 
 
@@ -136,8 +135,10 @@ class Host:
 
     def files(self) -> dict[str, str]:
         """By path all that makes a file or link of the places where boot loaders and Carveout have theirs."""
-        lines = self.run("sh", "-c", _FILES).splitlines()
-        return {path: rest for path, _, rest in (line.partition(" ") for line in lines)}
+        found: dict[str, str] = {}
+        for path, _, what in (line.partition("\t") for line in self.run("sh", "-c", _FILES).splitlines()):
+            found[path] = f"{found.get(path, '')} {what}"
+        return found
 
     def boot_id(self) -> str:
         return self.run("cat", "/proc/sys/kernel/random/boot_id").strip()

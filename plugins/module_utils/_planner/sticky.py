@@ -8,6 +8,7 @@ This module util is PRIVATE to the collection.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,13 +16,14 @@ from .._arguments import parse
 from .._errors import NotPossible
 from .._host.model import Host, MapEntry
 from .._layout import Device, Layout, Reservation
-from .._mechanisms import MECHANISMS, dmemfs, reserved
+from .._mechanisms import MECHANISMS, dax, dmemfs, reserved
 from .._mechanisms.dax import IGNORE_HMAT
+from .._mechanisms.dmemfs import HUGE_PAGES_OFF
 from .._mechanisms.hugetlb import OPTIMISE
 from .._mechanisms.pmem import is_plain
 from .._model.e820 import apply_arguments
 from .._model.firmware_moves import moves, tolerable
-from .._model.kaslr import placement
+from .._model.kaslr import GUARD, placement
 from .._model.sections import ram_of
 from .._ranges import Range, RangeSet
 from .._units import PAGE
@@ -32,10 +34,16 @@ from .nodes import NodePlan
 from .plan import DevicePlan, Plan, PoolPlan
 from .regions import region_problems
 
-#: Names of all arguments that layouts of this and earlier versions hold.
-_OWN_ARGUMENTS = frozenset(
-    {"memmap", "dax_hmem.region_idle", "nokaslr", "numa", "hugepagesz", "hugepages", "hugetlb_free_vmemmap"}
-    | {"dmem", "transparent_hugepage"}
+#: What layouts hold beside the arguments of their reservations; whether it fits is looked at where it is used.
+_OWN_ARGUMENTS = re.compile(
+    "|".join(
+        [
+            *map(re.escape, [GUARD, IGNORE_HMAT, OPTIMISE, HUGE_PAGES_OFF, *dax.host_arguments(), "nokaslr"]),
+            "hugepagesz=(?:2M|1G)",
+            "hugepages=[0-9:,]{1,200}",
+            "dmem=!?[0-9KMGTPE@:]{1,80}",
+        ]
+    )
 )
 
 
@@ -79,7 +87,7 @@ def still_satisfies(
             return False
         if sum(r.range.size for r in mine) > node.budget + node.dmem:
             return False
-    if any(r.mechanism not in MECHANISMS for r in layout.reservations):
+    if any(r.mechanism not in MECHANISMS for r in layout.reservations) or not _own(layout, plan, carved):
         return False
     tokens = [*host.foreign_tokens, *layout.arguments]
     after = apply_arguments(host.firmware_map, tokens, host.kernel).entries
@@ -95,6 +103,21 @@ def still_satisfies(
         any(e.type == MECHANISMS[r.mechanism].TYPE and Range(e.start, e.end).contains(r.range) for e in after)
         for r in carved
     )
+
+
+def _own(layout: Layout, plan: Plan, carved: Sequence[Reservation]) -> bool:
+    """Whether each argument is one that this planner writes. The ID proves nothing: whoever forges a layout has it."""
+    rest = list(layout.arguments)
+    for reservation in carved:
+        for argument in MECHANISMS[reservation.mechanism].arguments([reservation]):
+            if argument not in rest:
+                return False
+            rest.remove(argument)
+    if "nokaslr" in rest and plan.policy.kaslr == "keep":
+        return False
+    if HUGE_PAGES_OFF in rest and plan.policy.transparent_huge_pages == "keep":
+        return False
+    return all(_OWN_ARGUMENTS.fullmatch(argument) for argument in rest)
 
 
 def _same_pages(layout: Layout, plan: Plan, host: Host) -> bool:
@@ -119,8 +142,6 @@ def _same_pages(layout: Layout, plan: Plan, host: Host) -> bool:
 
 def _answers(layout: Layout, plan: Plan, nodes: Sequence[NodePlan], carved: Sequence[Reservation]) -> bool:
     """Whether the layout, which comes from the host, is one that this planner could have made of the plan."""
-    if any(parse(argument).name not in _OWN_ARGUMENTS for argument in layout.arguments):
-        return False
     numa = [argument for argument in layout.arguments if parse(argument).name == "numa"]
     if numa and (set(numa) != {IGNORE_HMAT} or not plan.policy.ignore_hmat):
         return False

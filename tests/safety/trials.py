@@ -102,7 +102,7 @@ def hang_before(host: SafetyHost) -> None:
 
 def little_memory(host: SafetyHost) -> None:
     """the kernel starts with too little memory for ssh"""
-    _failing(host, (PANIC, "mem=90M"), (_ALONE,), carveout_trial_minutes=2)
+    _failing(host, (PANIC, "mem=84M"), (_ALONE,), carveout_trial_minutes=2)
 
 
 def no_network(host: SafetyHost) -> None:

@@ -16,7 +16,8 @@ COLLECTION := ansible_collections.carveout.memory
 UV_PIP_COMPILE := uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --group dev --extra augeas \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help setup demo test lint format unit fuzz kernel-test molecule tenant-test safety-test changes-test rollback-test powercut-test bench bench-memory bench-fleet lab-ssh lab-down lab-destroy build lock clean
+.PHONY: help setup demo test lint format unit fuzz kernel-test molecule tenant-test safety-test changes-test rollback-test \
+	rollout-test powercut-test boots-test bench bench-memory bench-fleet lab-ssh lab-down lab-destroy build lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +39,8 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 	ruff check
 	ruff format --check
 	mypy --package $(COLLECTION).plugins
-	mypy tools lab bench tests/kernel tests/fuzz tests/loaders tests/tenant tests/safety tests/changes tests/rollback tests/powercut
+	mypy tools lab bench tests/kernel tests/fuzz tests/loaders tests/tenant tests/safety tests/changes tests/rollback \
+		tests/powercut tests/rollout tests/boots
 	yamllint --strict .
 	ansible-lint --offline
 
@@ -72,6 +74,9 @@ rollback-test: setup ## back to the layout before and to none, by playbook and o
 
 powercut-test: setup ## the power cut at every moment of a run: recorded writes replayed, disks booted, machines cut; about 40 minutes
 	@python -m tests.powercut
+
+rollout-test: setup ## a rollout over three virtual hosts: a trial that fails, a host that dies; half an hour or more
+	@python -m tests.rollout
 
 bench: setup ## how fast one large host and 10,000 hosts are planned, in ratios; under 2 minutes on an idle machine
 	@python -m bench

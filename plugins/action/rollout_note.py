@@ -19,6 +19,9 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.record imp
     update_record,
 )
 
+#: Fields of a record that stay as they are where the task does not name them.
+_KEPT = {"phase": "step", "drained": "drained"}
+
 
 class ActionModule(ActionBase):
     """See the module's documentation."""
@@ -37,11 +40,11 @@ class ActionModule(ActionBase):
                 "step": {"type": "str"},
                 "why": {"type": "str", "default": ""},
                 "down": {"type": "bool", "default": False},
+                "drained": {"type": "bool"},
             }
         )
         fields = {"state": options["state"], "why": options["why"], "down": options["down"]}
-        if options["step"] is not None:
-            fields["phase"] = options["step"]
+        fields |= {key: options[word] for key, word in _KEPT.items() if options[word] is not None}
         name = str((task_vars or {}).get("inventory_hostname", ""))
         try:
             update_record(options["records"], name, **fields)

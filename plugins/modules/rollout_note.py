@@ -34,6 +34,9 @@ options:
     description: Whether a failed host does not serve its tenants; it then takes a place of its failure domain.
     type: bool
     default: false
+  drained:
+    description: Whether it was drained and is to be brought back. Without it that stays as it was noted.
+    type: bool
 extends_documentation_fragment:
   - carveout.memory.attributes.reads
   - carveout.memory.attributes.controller

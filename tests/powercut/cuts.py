@@ -27,6 +27,7 @@ def boot_between(host: CutHost, recorded: Recorded, result: Result) -> None:
     between = [(a + b) // 2 for a, b in itertools.pairwise(edges)][:_MORE]
     for number in sorted({*edges, *between}):
         started = time.monotonic()
+        host.folder.mkdir(parents=True, exist_ok=True)
         _disk_at(recorded.base, recording, number, host.folder / "cut.raw")
         host.with_disk(host.folder / "cut.raw")
         host.up()

@@ -30,7 +30,8 @@ class Record:
 
     ``kind`` is the class of hosts that should be alike, ``shape`` what they are compared by. ``reboots`` and
     ``disturbs`` (a reboot, or a device or mount that goes or moves) are of the change that was planned, ``changes``
-    says it for people. ``down``: a failed host that does not serve its tenants, as far as is known.
+    says it for people. ``down``: a failed host that does not serve its tenants, as far as is known; ``drained``: it was
+    drained, and not brought back yet.
     """
 
     host: str
@@ -38,6 +39,7 @@ class Record:
     why: str = ""
     phase: str = ""
     down: bool = False
+    drained: bool = False
     kind: str = ""
     domain: str = ""
     canary: bool = False
@@ -65,11 +67,15 @@ class Record:
         if self.state == WORKING:
             return (
                 f"it became unreachable in the middle of its job (step: {self.phase}). A trial boot that runs there "
-                "ends by itself; the next run takes away what is left, or goes on"
+                f"ends by itself; the next run takes away what is left, or goes on{self._drained}"
             )
         if self.state == ASKED:
             return "it became unreachable while it was measured; nothing was changed on it"
-        return self.why
+        return self.why + (self._drained if self.failed else "")
+
+    @property
+    def _drained(self) -> str:
+        return "\nIt was drained and has not been brought back into service" if self.drained else ""
 
 
 def write_record(folder: str, record: Record) -> None:

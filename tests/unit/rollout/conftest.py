@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.unit.rollout.faked_boots import make_fleet
+from faked_boots import make_fleet
 
 from ansible_collections.carveout.memory.bench import faked
 

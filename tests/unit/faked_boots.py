@@ -21,7 +21,7 @@ from ansible_collections.carveout.memory.plugins.module_utils._layout import Lay
 from ansible_collections.carveout.memory.plugins.module_utils._planner.build import make_layout
 from ansible_collections.carveout.memory.plugins.plugin_utils.plan_schema import validated_plan
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 #: The layouts that hosts have when a test begins are those of faked.PLAN; this one takes a reboot.
 PLAN: dict[str, Any] = {**faked.PLAN, "kernel": {"memory": "50%"}}
 #: Seconds for which a host is away when it boots.

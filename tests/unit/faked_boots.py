@@ -118,7 +118,7 @@ class Done:
 
 def roll_out(
     folder: Path, names: list[str], *options: str, own: dict[str, dict[str, Any]] | None = None,
-    stdin: str = "", plan: dict[str, Any] | None = None, **variables: Any,
+    log: Path | None = None, plan: dict[str, Any] | None = None, **variables: Any,
 ) -> Done:  # fmt: skip
     """Runs the playbook on hosts of the folder; ``own`` are variables of single hosts."""
     environment = {**os.environ, **faked.put_before_ssh(folder, 0), "ANSIBLE_SSH_RETRIES": "0"}
@@ -141,21 +141,23 @@ def roll_out(
     (folder / "report.json").unlink(missing_ok=True)
     for calls in folder.glob("*/calls"):
         calls.unlink()
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json",
-            "-e", json.dumps(given), *options, str(ROOT / "playbooks/rollout.yml"),
-        ],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=400, input=stdin,
-        env={**environment, "TMPDIR": str(folder)},
-    )  # fmt: skip
-    said = done.stdout + done.stderr
+    with (log or folder / "log").open("w+") as file:
+        status = subprocess.run(
+            [
+                Path(sys.executable).with_name("ansible-playbook"), "-i", folder / "hosts.json",
+                "-e", json.dumps(given), *options, str(ROOT / "playbooks/rollout.yml"),
+            ],
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=900,
+            env={**environment, "TMPDIR": str(folder)},
+        ).returncode  # fmt: skip
+        file.seek(0)
+        said = file.read()
     assert "Traceback" not in said, said
     assert list(folder.glob("carveout-rollout-*")) == []
     path = folder / "report.json"
     report = json.loads(path.read_text()) if path.exists() else {"hosts": []}
     made = {name: len(_lines(folder / name / "calls")) for name in names}
-    return Done(done.returncode, said, report, made)
+    return Done(status, said, report, made)
 
 
 def _lines(path: Path) -> list[str]:

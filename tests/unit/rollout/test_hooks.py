@@ -8,18 +8,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from faked_hooks import play as play_hooks
 
-ROOT = Path(__file__).resolve().parents[3]
 HELP = Path(__file__).with_name("help")
-HOOKS = ROOT / "playbooks/tasks/hooks"
 
 #: Reads the help of a command, refuses what it does not name, then does what the test's file of answers says.
 _PROGRAM = """#!{python}
@@ -74,29 +71,10 @@ def programs(tmp_path: Path) -> Path:
     return folder
 
 
-def play(programs: Path, *hooks: str, answers: dict[str, str | None], **variables: Any) -> tuple[int, str]:
-    """Runs the hooks, the next also where one fails; status and output."""
-    folder = programs.parent
-    (folder / "answers").write_text(json.dumps(answers))
-    tasks = [
-        {"block": [{"ansible.builtin.include_tasks": str(HOOKS / f"{hook}.yml")}],
-         "rescue": [{"ansible.builtin.debug": {"msg": f"{hook} failed"}}]}
-        for hook in hooks
-    ]  # fmt: skip
-    (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(
-        [
-            Path(sys.executable).with_name("ansible-playbook"), "-i", "node-1,", "-c", "local",
-            "-e", json.dumps({"ansible_python_interpreter": sys.executable, **variables}), folder / "play.yml",
-        ],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=300,
-        env={
-            **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "1",
-            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        },
-    )  # fmt: skip
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.returncode, done.stdout + done.stderr
+def play(programs: Path, *hooks: str, answers: dict[str, str | None], **variables: object) -> tuple[int, str]:
+    """Runs the hooks with these programs; ``answers`` by words of the command, None where it fails."""
+    (programs.parent / "answers").write_text(json.dumps(answers))
+    return play_hooks(programs.parent, *hooks, programs=programs, **variables)
 
 
 def calls(programs: Path) -> list[str]:

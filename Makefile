@@ -72,6 +72,9 @@ changes-test: setup ## another kernel, other memory, hand-written arguments, a k
 rollback-test: setup ## back to the layout before and to none, by playbook and on the host's console; about 30 minutes
 	@python -m tests.rollback
 
+boots-test: setup ## trial, later kernel and rollback by GRUB on BIOS and UEFI and by systemd-boot; about 90 minutes
+	@python -m tests.boots
+
 powercut-test: setup ## the power cut at every moment of a run: recorded writes replayed, disks booted, machines cut; about 40 minutes
 	@python -m tests.powercut
 

@@ -12,7 +12,7 @@ version_added: 0.1.0
 author:
   - Contributors to the Carveout project (@carveout)
 description:
-  - Judges by what was noted of all hosts. A host on which nobody works any more and that is not committed failed: those
+  - Judges by what was noted of all hosts. A host on which nobody works any more and that is not committed failed; those
     that became unreachable count.
   - To be run once for all hosts of the play.
 options:

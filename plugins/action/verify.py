@@ -41,6 +41,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "layout": {"type": "dict"},
                 "committed": {"type": "bool", "default": False},
+                "committing": {"type": "bool", "default": False},
                 "junit": {"type": "path", "default": ""},
                 "record": {"type": "path", "default": ""},
             }
@@ -66,7 +67,8 @@ class ActionModule(ActionBase):
         else:
             record = _record(name, result, layout)
             told = answer(name, result)
-        told["metrics"] = host_metrics(record)
+        soon = layout.id if layout and arguments["committing"] and record.passed else ""
+        told["metrics"] = host_metrics(record, soon)
         if arguments["record"]:
             try:
                 write_record(arguments["record"], record)

@@ -29,6 +29,11 @@ options:
       - Expect the layout to be the committed one, too.
     type: bool
     default: false
+  committing:
+    description:
+      - Whether O(layout) will be the committed one if the verification passes, for RV(metrics).
+    type: bool
+    default: false
   junit:
     description:
       - Where to write the outcome as JUnit XML on the controller, relative to the current directory.

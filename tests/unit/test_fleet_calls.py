@@ -120,3 +120,19 @@ def test_a_report_and_artifacts_can_be_had_all_the_same(fleet: Path, tmp_path: P
     verified = json.loads((tmp_path / "kept/h0001.verified.json").read_text())
     assert len(verified["expectations"]) > 10 and all(e["met"] for e in verified["expectations"])
     assert verified["id"] == json.loads((tmp_path / "kept/h0001.layout.json").read_text())["id"]
+
+
+def test_metrics_are_left_where_something_was_to_be_done(fleet: Path) -> None:
+    """And name what is committed now, not what was when the verification looked."""
+    committed = [fleet / f"h{number:04}/root/etc/carveout/committed" for number in range(2)]
+    wanted = committed[0].read_text()
+    committed[0].unlink()
+    said, calls = play(fleet, 2, carveout_metrics="/var/tmp")
+    assert committed[0].read_text() == wanted
+    assert len(calls["h0001"]) == SETTLED
+    files = [fleet / f"h{number:04}/root/var/tmp/carveout.prom" for number in range(2)]
+    assert [file.exists() for file in files] == [True, False], said
+    text = files[0].read_text()
+    assert f'carveout_committed_layout_info{{id="{wanted.strip()}"}} 1' in text
+    assert "carveout_drift 0" in text
+    files[0].unlink()

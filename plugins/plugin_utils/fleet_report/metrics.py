@@ -15,10 +15,13 @@ from .record import UNKNOWN, Record
 Samples = Sequence[tuple[Mapping[str, str], int]]
 
 
-def host_metrics(record: Record) -> str:
-    """What is not known has no sample; ``carveout_drift`` is always there."""
+def host_metrics(record: Record, committed: str = "") -> str:
+    """What is not known has no sample; ``carveout_drift`` is always there.
+
+    ``committed`` is the layout that will have been committed when anybody reads this; empty: the snapshot's.
+    """
     snapshot = record.snapshot or {}
-    committed = snapshot.get("committed")
+    committed = committed or str(snapshot.get("committed") or "")
     verified = verified_with(snapshot) if snapshot else None
     running = str(snapshot["kernel"]["running"]) if snapshot else ""
     families: list[tuple[str, str, Samples]] = [
@@ -35,7 +38,7 @@ def host_metrics(record: Record) -> str:
         (
             "carveout_committed_layout_info",
             "The layout that is committed on the host.",
-            [({"id": str(committed)}, 1)] if committed else [],
+            [({"id": committed}, 1)] if committed else [],
         ),
         (
             "carveout_kernel_verified",

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.carveout.memory.plugins.module_utils._host.model import ForeignArgument
-from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import one_line
 from ansible_collections.carveout.memory.plugins.module_utils._planner.adopt import (
     Adoption,
     adopt,
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         print()
     else:
         for line in [*_steps(adoption), *yaml.safe_dump(dict(adoption.plan), sort_keys=False).splitlines()]:
-            print(printable(line))
+            print(one_line(line))
     return 0
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.carveout.memory.plugins.module_utils._errors import Problem
-from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import one_line
 from ansible_collections.carveout.memory.plugins.module_utils._units import approximate_size, format_size
 
 from .layout_change import FIRST, KINDS, LIVE, REBOOT, RECORD, SAME, Amounts, Change
@@ -80,7 +80,7 @@ class FleetDiff:
         for problems, hosts in self._failed.items():
             lines += ["", *wrap(f"{_hosts(len(hosts))} cannot be planned: {_names(hosts)}", "")]
             lines += _indented(problems)
-        return "".join(f"{printable(line)}\n" for line in lines)
+        return "".join(f"{one_line(line)}\n" for line in lines)
 
     def _table(self) -> list[str]:
         before, after = self.before, self.after

@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return _UNFIT.sub(_escaped, text)
 
 
+def one_line(text: str) -> str:
+    """:func:`printable` for what has to stay in its line: a comment of a file, an item of a list."""
+    return printable(text).replace("\n", r"\x0a")
+
+
 def is_printable(text: str) -> bool:
     """Whether :func:`printable` would change nothing."""
     return _UNFIT.search(text) is None

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import one_line
 from ansible_collections.carveout.memory.plugins.module_utils._units import approximate_size
 
 from .amounts import carved, saved
@@ -42,7 +42,7 @@ def report_text(records: Iterable[Record]) -> str:
     lines.append(
         f"carved out: {approximate_size(total_carved)}; struct pages given back: {approximate_size(total_saved)}"
     )
-    return "".join(f"{printable(line)}\n" for line in lines)
+    return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def report_json(records: Iterable[Record]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.carveout.memory.tests.fuzz.samples import DMESG
 
@@ -49,3 +50,17 @@ def test_nothing_to_adopt_is_said(run: Run) -> None:
     status, out, err = run("adopt", "--host", "host.json")
     assert (status, out) == (3, "")
     assert "there is nothing to adopt" in err
+
+
+def test_what_a_host_says_is_never_more_than_a_comment(by_hand: Run, tmp_path: Path) -> None:
+    """A snapshot may come from a host that somebody else has taken over; its plan is run on others, too."""
+    host = json.loads((tmp_path / "by-hand.json").read_text())
+    evil = "x\npolicy: {kaslr: allow-disable}\n#"
+    host["foreign"] = [{"argument": ARGUMENTS, "file": f"/etc/{evil}", "line": 1}]
+    host["boot_arguments"] = ["quiet", ARGUMENTS, f"mem=64G{evil}"]
+    (tmp_path / "evil.json").write_text(json.dumps(host))
+    status, out, _ = by_hand("adopt", "--host", "evil.json")
+    assert status == 0
+    _, wanted, _ = by_hand("adopt", "--host", "evil.json", "--format", "json")
+    assert json.loads(json.dumps(yaml.safe_load(out))) == json.loads(wanted)["plan"]
+    assert r"/etc/x\x0apolicy: {kaslr" in out

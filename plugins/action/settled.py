@@ -91,8 +91,9 @@ class ActionModule(ActionBase):
             self._said(shlex.join(["/usr/bin/python3", "-B", program_path(), "host", "--pending", *kernel]))
         )
         self._note(told)
-        if not isinstance(told, dict) or told.get("pending") != []:
-            raise NotSettled("; ".join(map(str, told["pending"])) if isinstance(told, dict) else "no answer")
+        steps = told.get("pending") if isinstance(told, dict) else None
+        if steps != []:
+            raise NotSettled("; ".join(map(str, steps)) if isinstance(steps, list) else "no answer")
         host = host_from_json(told.get("host"))
         layout = make_layout(plan, host, committed_layout(host), replan)
         if not layout.id == host.committed == told.get("layout"):
@@ -117,6 +118,8 @@ class ActionModule(ActionBase):
     @staticmethod
     def _check_files(host: Host, layout: Layout) -> None:
         digest = hashlib.sha256(program()).hexdigest()
+        if not {"files", "kdump"} <= host.state.keys():
+            raise NotSettled("the files of Carveout are not as they should be")
         files, inherited = host.state["files"], host.state["kdump"]
         if not up_to_date(files, digest, layout, layout.id, inherited, host.kernel_running):
             known = host.state.get("verified")

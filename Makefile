@@ -17,7 +17,7 @@ UV_PIP_COMPILE := uv pip compile --quiet pyproject.toml --universal --python-ver
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .PHONY: help setup demo test lint format unit fuzz kernel-test molecule tenant-test safety-test changes-test rollback-test \
-	rollout-test powercut-test boots-test bench bench-memory bench-fleet lab-ssh lab-down lab-destroy build lock clean
+	rollout-test powercut-test boots-test others-test bench bench-memory bench-fleet lab-ssh lab-down lab-destroy build lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 	ruff format --check
 	mypy --package $(COLLECTION).plugins
 	mypy tools lab bench tests/kernel tests/fuzz tests/loaders tests/tenant tests/safety tests/changes tests/rollback \
-		tests/powercut tests/rollout tests/boots
+		tests/powercut tests/rollout tests/boots tests/others
 	yamllint --strict .
 	ansible-lint --offline
 
@@ -80,6 +80,9 @@ powercut-test: setup ## the power cut at every moment of a run: recorded writes 
 
 rollout-test: setup ## a rollout over three virtual hosts: a trial that fails, a host that dies; half an hour or more
 	@python -m tests.rollout
+
+others-test: setup ## files of others through refusal, trial, change and rollback, byte for byte; about 15 minutes
+	@python -m tests.others
 
 bench: setup ## how fast one large host and 10,000 hosts are planned, in ratios; under 2 minutes on an idle machine
 	@python -m bench

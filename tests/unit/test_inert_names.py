@@ -16,6 +16,7 @@ import shlex
 from typing import Any
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -240,3 +241,16 @@ def test_what_passes_is_a_name_and_nothing_more(given: dict[str, str]) -> None:
             re.fullmatch(r"/etc/systemd/system/[A-Za-z0-9_.:@\\-]+(\.d/[a-z0-9-]+\.conf)?", path)
             and "/../" not in path
         )
+
+
+def test_a_device_of_which_the_plan_says_nothing_is_roots_alone() -> None:
+    device = {"name": "vm-a", "node": 0, "size": "1GiB"}
+    pools = {"pool": {"mechanism": "dax", "nodes": {"0": "1GiB"}, "devices": [device]}}
+    plan = {"version": 1, "kernel": {"memory": "10%"}, "pools": pools}
+    rules = render_rules(make_layout(validated_plan(plan), HOST))
+    assert 'OWNER="root", GROUP="root", MODE="0600"' in rules
+    # and one with a service is nobody else's
+    for mode in ("0666", "0604", "0602"):
+        device.update(unit="qemu-a.service", mode=mode)
+        with pytest.raises(CarveoutError, match="end the mode in 0"):
+            validated_plan(plan)

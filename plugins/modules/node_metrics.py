@@ -82,7 +82,9 @@ def main() -> None:
             module.fail_json(
                 msg=f"{directory} is no directory; is it node_exporter's --collector.textfile.directory?"
             )
-        before = system.read(path)
+        # others may write there: a link of theirs is neither read nor written through
+        is_link = system.readlink(path) is not None
+        before = None if is_link else system.read(path)
         if not module.check_mode:
             if text is not None:
                 system.write(path, text, 0o644)
@@ -91,7 +93,7 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"{path}: {error.strerror or error}")
     module.exit_json(
-        changed=before != text,
+        changed=is_link or before != text,
         path=path,
         diff={"before_header": path, "after_header": path, "before": before or "", "after": text or ""},
     )

@@ -72,3 +72,15 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert "text" in run(directory=str(tmp_path))["msg"]
     (tmp_path / "carveout.prom").mkdir()
     assert "not a regular file" in run(directory=str(tmp_path), text="x 1\n")["msg"]
+
+
+def test_a_link_of_somebody_else_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("the password\n")
+    path = tmp_path / "carveout.prom"
+    for arguments in ({"text": "x 1\n"}, {"state": "absent"}):
+        path.unlink(missing_ok=True)
+        path.symlink_to(tmp_path / "secret")
+        answer = run(directory=str(tmp_path), **arguments)
+        assert answer["changed"] is True and "password" not in json.dumps(answer)
+        assert (tmp_path / "secret").read_text() == "the password\n"
+        assert not path.is_symlink()

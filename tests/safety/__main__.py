@@ -32,8 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("fault", nargs="*", type=_step, metavar="FAULT")
     parser.add_argument("--name", default="safety", help="the lab's machine (default: safety)")
     parser.add_argument("--keep", action="store_true", help="leave the machine as it is afterwards")
+    parser.add_argument(
+        "--fault-only",
+        action="store_true",
+        help="after a trial that failed, leave out the plan without the fault",
+    )
     options = parser.parse_args(arguments)
     host = SafetyHost(options.name)
+    host.corrected = not options.fault_only
     try:
         _carved(host)
         failed = [name for name in options.fault or FAULTS if not _held(name, host)]

@@ -77,6 +77,9 @@ class State(NamedTuple):
 class SafetyHost(Host):
     """A host with a layout committed by a trial boot; its power is cycled by the lab."""
 
+    #: Whether the plan goes through without the fault after a trial that failed.
+    corrected = True
+
     def __init__(self, name: str, flavour: Flavour = DEFAULT) -> None:
         super().__init__(name)
         self._flavour = flavour

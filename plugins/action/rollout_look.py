@@ -37,16 +37,17 @@ class ActionModule(Settled):
         )
         name, folder = str((task_vars or {}).get("inventory_hostname", "")), options["records"]
         asked = Record(name, kind=options["class"], domain=options["domain"], canary=options["canary"])
+        self._notes = []
         try:
             write_record(folder, asked)
             try:
                 _, _, layout = self._look(name, planned(options["plan"]), options["replan"])
             except (CarveoutError, NotSettled, ValueError, RecursionError) as error:
-                return {"changed": False, "settled": False, "pending": str(error)}
+                return {"changed": False, "settled": False, "pending": str(error), "warnings": self._notes}
             fields = {**vars(asked), **described(layout), "previous": layout.id, "state": SETTLED}
             fields["kind"] = asked.kind or plan_name(layout)
             write_record(folder, Record(**fields))
             keep_layout(folder, name, layout.to_json())
         except OSError as error:
             return {"failed": True, "msg": f"the rollout cannot be noted: {error}"}
-        return {"changed": False, "settled": True, "pending": "", "id": layout.id}
+        return {"changed": False, "settled": True, "pending": "", "id": layout.id, "warnings": self._notes}

@@ -43,6 +43,12 @@ class NotSettled(Exception):
     """Something is to be done, or cannot be told; the message says what."""
 
 
+def _notes_of(told: Any) -> list[str]:
+    """What is said of a kernel that boots next and is not the one that the layout was verified with."""
+    note = next_kernel_note(host_from_json(told.get("host"))) if isinstance(told, dict) else ""
+    return [note] if note else []
+
+
 class ActionModule(ActionBase):
     """See the module's documentation."""
 
@@ -90,7 +96,7 @@ class ActionModule(ActionBase):
         told = json.loads(
             self._said(shlex.join(["/usr/bin/python3", "-B", program_path(), "host", "--pending", *kernel]))
         )
-        self._note(told)
+        self._notes += _notes_of(told)
         steps = told.get("pending") if isinstance(told, dict) else None
         if steps != []:
             raise NotSettled("; ".join(map(str, steps)) if isinstance(steps, list) else "no answer")
@@ -108,12 +114,6 @@ class ActionModule(ActionBase):
         shown = {"id": layout.id, "expectations": [e.to_json() for e in found], "host": told["host"]}
         verified = answer(name, SuiteResult(True, len(RAW_CHECKS), (), {name: shown}, ""))
         return verified, told["host"], layout
-
-    def _note(self, told: Any) -> None:
-        """Warn of a kernel that boots next and is not the one that the layout was verified with."""
-        if isinstance(told, dict):
-            note = next_kernel_note(host_from_json(told.get("host")))
-            self._notes += [note] if note else []
 
     @staticmethod
     def _check_files(host: Host, layout: Layout) -> None:

@@ -11,8 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.carveout.memory.lab.errors import LabError
-from tests.safety.faults import plan
-from tests.safety.host import SafetyHost
+from tests.safety.host import SafetyHost, plan
 from tests.tenant.host import TenantError, must
 
 from . import files

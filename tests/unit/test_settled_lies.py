@@ -26,7 +26,8 @@ FINE = (CarveoutError, NotSettled, ValueError, RecursionError)
 def look(*said: str) -> Any:
     """What becomes of those answers, one for each command."""
     answers = iter(said)
-    action = SimpleNamespace(_said=lambda _: next(answers), _check_files=ActionModule._check_files)
+    check = ActionModule._check_files
+    action = SimpleNamespace(_said=lambda _: next(answers), _check_files=check, _notes=[])
     return ActionModule._look(action, "h1", PLAN, False)  # type: ignore[arg-type]
 
 

@@ -20,7 +20,10 @@ TRIED = "f" * 16
 STORED = "root/etc/carveout/layouts/{}.json"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")#: What a run knows whose trial began.
+BEGUN = {"boot_on_trial": True, "boot_files": {}, "boot_trial_begun": True}
+
+
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fleet")
     (host, *_) = faked.make_fleet(folder, 3)
@@ -35,7 +38,7 @@ def revert(fleet: Path, by_host: dict[str, dict[str, Any]]) -> dict[str, str]:
     environment = {**os.environ, **faked.put_before_ssh(fleet, 3), "ANSIBLE_SSH_RETRIES": "0"}
     inventory = json.loads((fleet / "hosts.json").read_text())
     for host, own in by_host.items():
-        inventory["all"]["hosts"][host] = {"boot_on_trial": True, "boot_layout": _layout(TRIED), **own}
+        inventory["all"]["hosts"][host] = {**BEGUN, "boot_layout": _layout(TRIED), **own}
     (fleet / "hosts.json").write_text(json.dumps(inventory))
     role = {"ansible.builtin.import_role": {"name": "carveout.memory.boot", "tasks_from": "revert"}}
     broken = {

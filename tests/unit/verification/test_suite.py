@@ -76,7 +76,7 @@ def test_a_carved_host_passes_and_the_report_is_complete(
     assert all(expectation["met"] for expectation in result.hosts["h1"]["expectations"])
     suite = ElementTree.parse(junit).getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("carveout", "15", "0")
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == ("carveout", "16", "0")
     assert "test_expectations[ansible://h1-devices]" in {c.get("name") for c in suite.iter("testcase")}
 
 

@@ -25,7 +25,10 @@ _FILES = (
     "/etc/udev/rules.d", "/usr/lib/carveout",
 )  # fmt: skip
 #: What the trial of a run that was stopped has on the host until the next run.
-LEFT = ("/boot/grub/custom.cfg", "/etc/systemd/system/carveout-trial.service", "/etc/carveout/layouts/")
+LEFT = (
+    "/boot/grub/custom.cfg", "/etc/carveout/layouts/", "/etc/systemd/system/carveout-trial.service",
+    "/etc/systemd/system/sysinit.target.wants/carveout-trial.service",
+)  # fmt: skip
 #: Bytes by which MemTotal differs from boot to boot: where the kernel lies decides what it can give back.
 _MEMTOTAL = 1 << 20
 #: Seconds in which an emulated host boots on a busy machine.

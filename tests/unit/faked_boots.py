@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -185,3 +186,25 @@ def files(host: Path) -> dict[str, bytes]:
 
 def recap(said: str) -> dict[str, str]:
     return dict(re.findall(r"^(\S+)\s+: (ok=.*)$", said, re.MULTILINE))
+
+
+def main(folder: Path, count: int) -> None:
+    """Hosts for a run beside real ones: their inventory, and in ``bin`` an ssh that knows them and hands on others."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    hosts = make_fleet(folder, count)
+    (folder / "plan.json").write_text(json.dumps(PLAN))
+    own = {"ansible_user": "root", "carveout_plan": str(folder / "plan.json")}
+    inventory = {"hosts": {host.name: own for host in hosts}}
+    (folder / "hosts.json").write_text(json.dumps({"faked": inventory}))
+    (folder / "bin").mkdir()
+    others = f'[ -d "$here/root" ] || exec {shlex.quote(shutil.which("ssh") or "ssh")} "$@"'
+    text = re.sub(r'\[ -d "\$here/root" \] .*', lambda match: others, _SSH)
+    (folder / "bin/ssh").write_text(
+        text.replace("here=", f"export FLEET={shlex.quote(str(folder))}\nhere=", 1)
+    )
+    (folder / "bin/ssh").chmod(0o755)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -20,10 +20,11 @@ TRIED = "f" * 16
 STORED = "root/etc/carveout/layouts/{}.json"
 
 
-@pytest.fixture(scope="module")#: What a run knows whose trial began.
+#: What a run knows whose trial began.
 BEGUN = {"boot_on_trial": True, "boot_files": {}, "boot_trial_begun": True}
 
 
+@pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fleet")
     (host, *_) = faked.make_fleet(folder, 3)

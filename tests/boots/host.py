@@ -45,10 +45,13 @@ class BootHost(SafetyHost):
         return super().devices() if there else {}
 
     def measure(self) -> State:
-        # layouts that were tried are kept for a while
         state = super().measure()
-        kept = {path: digest for path, digest in state.files.items() if "/layouts/" not in path}
-        return state._replace(files=kept)
+        # what boots once, and by default: systemd-boot tells the rest of itself at each boot
+        names = ["-name", "LoaderEntryOneShot*", "-o", "-name", "LoaderEntryDefault*"]
+        words = ["find", "/sys/firmware/efi/efivars", "(", *names, ")", "-exec", "sha256sum", "{}", "+"]
+        found = self.run(*words, check=False).splitlines()
+        variables = {path: digest for digest, path in (line.split(None, 1) for line in found)}
+        return state._replace(files={**state.files, **variables})
 
     def remember(self, state: State) -> None:
         self.run("tee", _BARE, stdin=json.dumps(state).encode())

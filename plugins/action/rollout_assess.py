@@ -20,6 +20,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.record imp
     read_record,
     update_record,
 )
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 
 
 class ActionModule(ActionBase):
@@ -41,6 +42,7 @@ class ActionModule(ActionBase):
         )
         name, folder = str((task_vars or {}).get("inventory_hostname", "")), options["records"]
         try:
+            refuse_told(task_vars)
             # Ansible's values carry tags in subclasses of their own; the readers want plain data
             layout = Layout.from_json(json.loads(json.dumps(options["layout"])))
             fields = assessed(host_from_json(json.loads(json.dumps(options["host"]))), layout)

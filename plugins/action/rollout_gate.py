@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
 from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.judge import judge
 from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.record import (
     HELD,
@@ -23,6 +24,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.report imp
     report_text,
     write_json,
 )
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 
 
 class ActionModule(ActionBase):
@@ -48,6 +50,8 @@ class ActionModule(ActionBase):
         )
         folder = options["records"]
         try:
+            # the first host's variables judge all: they have to be the operator's
+            refuse_told(task_vars)
             if options["stop"]:
                 stop(folder, options["stop"])
             verdict = judge(
@@ -62,6 +66,8 @@ class ActionModule(ActionBase):
             records = read_records(folder, options["hosts"])
             if options["report"]:
                 write_json(options["report"], report_json(records, verdict.stop, options["last"]))
+        except CarveoutError as error:
+            return {"failed": True, "msg": str(error)}
         except OSError as error:
             return {"failed": True, "msg": f"the rollout cannot be noted: {error}"}
         failed = [record.host for record in records if record.failed]

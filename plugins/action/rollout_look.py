@@ -11,6 +11,7 @@ from ansible_collections.carveout.memory.plugins.action.memory_plan import plann
 from ansible_collections.carveout.memory.plugins.action.settled import ActionModule as Settled
 from ansible_collections.carveout.memory.plugins.action.settled import NotSettled
 from ansible_collections.carveout.memory.plugins.module_utils._errors import CarveoutError
+from ansible_collections.carveout.memory.plugins.module_utils._host.text import printable
 from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.assess import described, plan_name
 from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.record import (
     SETTLED,
@@ -18,6 +19,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.record imp
     keep_layout,
     write_record,
 )
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 
 
 class ActionModule(Settled):
@@ -41,13 +43,25 @@ class ActionModule(Settled):
         try:
             write_record(folder, asked)
             try:
+                refuse_told(task_vars)
                 _, _, layout = self._look(name, planned(options["plan"]), options["replan"])
             except (CarveoutError, NotSettled, ValueError, RecursionError) as error:
-                return {"changed": False, "settled": False, "pending": str(error), "warnings": self._notes}
+                return {
+                    "changed": False,
+                    "settled": False,
+                    "pending": printable(str(error)),
+                    "warnings": self._notes,
+                }
             fields = {**vars(asked), **described(layout), "previous": layout.id, "state": SETTLED}
             fields["kind"] = asked.kind or plan_name(layout)
             write_record(folder, Record(**fields))
             keep_layout(folder, name, layout.to_json())
         except OSError as error:
             return {"failed": True, "msg": f"the rollout cannot be noted: {error}"}
-        return {"changed": False, "settled": True, "pending": "", "id": layout.id, "warnings": self._notes}
+        return {
+            "changed": False,
+            "settled": True,
+            "pending": "",
+            "id": layout.id,
+            "warnings": self._notes,
+        }

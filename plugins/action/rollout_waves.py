@@ -21,6 +21,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.record imp
     update_record,
 )
 from ansible_collections.carveout.memory.plugins.plugin_utils.rollout.waves import Member, batches
+from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables import refuse_told
 
 
 class ActionModule(ActionBase):
@@ -45,6 +46,7 @@ class ActionModule(ActionBase):
         )
         folder = options["records"]
         try:
+            refuse_told(task_vars)
             records = read_records(folder, options["hosts"])
             different = strangers(records, lambda host: Layout.from_json(kept_layout(folder, host)))
             members = [Member(r.host, r.domain, r.canary) for r in records if r.state == PLANNED]

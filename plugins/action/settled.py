@@ -55,6 +55,11 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: What the look has to warn of.
+        self._notes: list[str] = []
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(
@@ -65,7 +70,6 @@ class ActionModule(ActionBase):
             }
         )
         name = str((task_vars or {}).get("inventory_hostname", ""))
-        self._notes: list[str] = []
         try:
             refuse_told(task_vars)
             found = self._look(name, planned(options["plan"]), options["replan"])

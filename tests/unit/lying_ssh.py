@@ -19,7 +19,7 @@ from typing import Any
 
 #: Where a host puts words of its own, in all that it says of itself.
 WORDS = {
-    "actions", "argument", "changes", "cmdline", "drop_in", "drop_in_text", "file", "msg", "node_path", "owned",
+    "actions", "argument", "changes", "cmdline", "drop_in", "file", "msg", "node_path",
     "pending", "problems", "stdout", "text",
 }  # fmt: skip
 
@@ -53,7 +53,8 @@ def lie(said: str, lies: dict[str, Any]) -> str:
         return "\n".join([*lines, text, ""])
     if not isinstance(data, dict):
         return said
-    if kind == "facts":
+    # `late`: not before the layout is planned
+    if kind == "facts" or (kind == "late" and "actions" in data):
         more = {
             "ansible_facts": lies["facts"],
             "add_host": lies["facts"],

@@ -23,7 +23,7 @@ from ansible_collections.carveout.memory.plugins.plugin_utils.told_variables imp
 
 ROOT = Path(__file__).resolve().parents[2]
 #: One host for each, in this order, and an honest one after them.
-KINDS = ("facts", "words", "loader", "texts", "failures", "shapes")
+KINDS = ("facts", "late", "words", "loader", "texts", "failures", "shapes")
 HOSTS = [f"h{number:04}" for number in range(len(KINDS) + 1)]
 BY_KIND = dict(zip(KINDS, HOSTS, strict=False))
 HONEST = HOSTS[-1]
@@ -64,11 +64,15 @@ class Controller:
         text, command = ATTACK.replace("MARK", str(self.mark)), ["touch", str(self.mark)]
         facts: dict[str, Any] = {
             f"carveout_{name}": str(self.outside / name)
-            for name in ("artifacts", "junit", "snapshots", "report", "metrics")
+            for name in ("artifacts", "junit", "snapshots", "report", "metrics", "rollout_report")
         }
         facts |= {
             "carveout_power_cycle_command": command,
             "boot_power_cycle_command": command,
+            "carveout_health_command": command,
+            "carveout_kubectl": [*command, ";"],
+            "carveout_drain_tasks": "kubernetes",
+            "carveout_failure_budget": 99,
             "carveout_records": {"path": str(self.outside / "records")},
             "carveout_hosts": HONEST,
             "inventory_hostname": "../../outside/name",
@@ -84,7 +88,11 @@ class Controller:
         }
         for kind, host in BY_KIND.items():
             said = text + CONTROL if kind in ("texts", "failures", "shapes") else text
-            lies = {"kind": kind, "text": said, "facts": facts}
+            # which Ansible itself would follow to another host, before any of our steps comes
+            own = {
+                name: fact for name, fact in facts.items() if kind != "late" or name != "inventory_hostname"
+            }
+            lies = {"kind": kind, "text": said, "facts": own}
             (self.fleet / host / "lies").write_text(json.dumps(lies), encoding="utf-8")
 
     def play(self, *arguments: str | Path, variables: dict[str, Any] | None = None) -> str:
@@ -188,14 +196,32 @@ def test_snapshots_and_plans(controller: Controller) -> None:
     places = {"carveout_snapshots": str(controller.work / "snapshots")}
     said = controller.play("carveout.memory.snapshots", variables=places)
     controller.is_unharmed()
-    assert {BY_KIND["facts"], BY_KIND["failures"], BY_KIND["shapes"]} == failed(said)
+    bad = {BY_KIND["facts"], BY_KIND["failures"], BY_KIND["shapes"]}
+    assert failed(said) == bad
     kept = {path.stem: json.loads(path.read_text()) for path in (controller.work / "snapshots").iterdir()}
-    assert set(kept) == {BY_KIND["words"], BY_KIND["loader"], BY_KIND["texts"], HONEST, CLIMBED}
+    assert set(kept) == {*HOSTS, CLIMBED} - bad
     # as the host said it
     assert "{{ lookup('pipe', " in kept[BY_KIND["words"]]["cmdline"]
     said = controller.play("carveout.memory.plan")
     controller.is_unharmed()
-    assert {BY_KIND["facts"], BY_KIND["failures"], BY_KIND["shapes"]} == failed(said)
+    assert failed(said) == bad
+
+
+def test_a_rollout(controller: Controller) -> None:
+    """Its gates are run with the variables of the first host, its commands with those of each."""
+    report = controller.work / "rollout.json"
+    places = {"carveout_class": "{{ inventory_hostname }}", "carveout_rollout_report": str(report)}
+    wanted = (controller.fleet / HONEST / "root/etc/carveout/committed").read_text()
+    for first in ("late", "facts"):
+        for host in HOSTS[:-1]:
+            (controller.fleet / host / "root/etc/carveout/committed").unlink(missing_ok=True)
+        limit = f"{BY_KIND[first]},{HONEST}"
+        said = controller.play("--limit", limit, "carveout.memory.rollout", variables=places)
+        controller.is_unharmed()
+        assert "as facts, which only the operator may set" in said
+        assert not (controller.fleet / BY_KIND[first] / "root/etc/carveout/committed").exists()
+        assert BY_KIND[first] in failed(said)
+    assert (controller.fleet / HONEST / "root/etc/carveout/committed").read_text() == wanted
 
 
 def test_the_verification(controller: Controller) -> None:

@@ -190,7 +190,9 @@ class RealSystem:
     def _stage(self, new: str, target: str, text: str, mode: int) -> None:
         """The file-to-be, synced, under its name ``new``."""
         self._make_directory(os.path.dirname(target))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        # what a run that was killed left there goes; what somebody else puts there meanwhile is not written to
+        _unlink(new)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(
             os.open(new, flags, 0o600), "w", encoding="utf-8", errors="surrogateescape", newline=""
         ) as file:

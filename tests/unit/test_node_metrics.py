@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.carveout.memory.plugins.module_utils._system import _beside
+
 MODULE = "ansible_collections.carveout.memory.plugins.modules.node_metrics"
 
 
@@ -84,3 +86,13 @@ def test_a_link_of_somebody_else_is_replaced_and_not_followed(tmp_path: Path) ->
         assert answer["changed"] is True and "password" not in json.dumps(answer)
         assert (tmp_path / "secret").read_text() == "the password\n"
         assert not path.is_symlink()
+
+
+def test_what_somebody_put_where_the_file_is_staged_is_not_written_to(tmp_path: Path) -> None:
+    """A hard link to another file of theirs: it would be ours to fill and theirs to keep."""
+    (tmp_path / "other").write_text("theirs\n")
+    name = _beside(str(tmp_path / "carveout.prom"), "new")
+    os.link(tmp_path / "other", name)
+    assert run(directory=str(tmp_path), text="x 1\n")["changed"] is True
+    assert (tmp_path / "other").read_text() == "theirs\n"
+    assert (tmp_path / "carveout.prom").read_text() == "x 1\n"

@@ -39,10 +39,16 @@ class BootHost(SafetyHost):
         """The command lines of all boots that got as far as systemd, since the list was begun."""
         return self.run("cat", _LIST, check=False).splitlines()
 
+    def _installed(self) -> bool:
+        """Nothing of ours is there before the first run, and after the rollback."""
+        return bool(self.run("find", "/usr/lib/carveout", "-name", "*.pyz", check=False))
+
+    def await_devices(self) -> None:
+        if self._installed():
+            super().await_devices()
+
     def devices(self) -> dict[str, dict[str, Any]]:
-        # nothing of ours is installed before the first run, and after the rollback
-        there = self.run("find", "/usr/lib/carveout", "-name", "*.pyz", check=False)
-        return super().devices() if there else {}
+        return super().devices() if self._installed() else {}
 
     def measure(self) -> State:
         state = super().measure()

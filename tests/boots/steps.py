@@ -15,6 +15,8 @@ from .host import BootHost
 
 #: MiB of the plan that is committed, and of the one that is tried.
 _SIZE, _OTHER = 512, 256
+#: Seconds for a trial and the boot after it, on a machine that does more than this.
+_TIMEOUT = 600
 #: A kernel of another release that is newer than the host's, so that it becomes the default.
 _LATER = "6.18"
 
@@ -28,7 +30,7 @@ def _fresh(host: BootHost) -> None:
         host.run("grub-editenv", "/boot/grub/grubenv", "set", "next_entry=")
     host.note_boots()
     host.remember(host.measure())
-    job = host.site(plan(_SIZE), carveout_trial_minutes=15)
+    job = host.site(plan(_SIZE), carveout_trial_minutes=15, carveout_reboot_timeout=_TIMEOUT)
     must(job.ok, f"the main job failed:\n{job.said[-6000:]}")
     lines = host.boots()
     must(len(lines) == 1, f"{len(lines)} boots instead of one: {lines}")
@@ -50,7 +52,8 @@ def _panic(host: BootHost) -> None:
     before = host.measure()
     committed = host.run("cat", "/etc/carveout/committed").strip()
     arguments = ["panic=10", "rdinit=/nonexistent"]
-    job = host.site(plan(_OTHER), carveout_trial_arguments=arguments, carveout_trial_minutes=5)
+    others = {"carveout_trial_minutes": 5, "carveout_reboot_timeout": _TIMEOUT}
+    job = host.site(plan(_OTHER), carveout_trial_arguments=arguments, **others)
     must(not job.ok, f"the run succeeded:\n{job.said[-3000:]}")
     for words in (
         "so the host came back by itself",

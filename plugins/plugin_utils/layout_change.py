@@ -184,10 +184,13 @@ def change(host: Host, previous: Layout | None, layout: Layout, guest: int) -> C
 
 def _runs(host: Host, committed: Layout) -> bool:
     """False only where the snapshot was taken of a host that should run the layout and does not."""
-    if host.committed != committed.id:
-        return True
+    return host.committed != committed.id or booted_with(host, committed)
+
+
+def booted_with(host: Host, layout: Layout) -> bool:
+    """Whether the kernel that runs has the layout's arguments."""
     stored = [[str(a) for a in known.get("kernel_arguments", [])] for known in host.layouts.values()]
-    return carries(split(host.cmdline), committed.kernel_arguments, stored)
+    return carries(split(host.cmdline), layout.kernel_arguments, stored)
 
 
 def amounts(layout: Layout, guest: int) -> Amounts:

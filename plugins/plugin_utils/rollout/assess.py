@@ -12,19 +12,26 @@ from ansible_collections.carveout.memory.plugins.module_utils._host.model import
 from ansible_collections.carveout.memory.plugins.module_utils._layout import Layout
 from ansible_collections.carveout.memory.plugins.module_utils._units import GIB
 from ansible_collections.carveout.memory.plugins.plugin_utils.cli_files import committed_layout
-from ansible_collections.carveout.memory.plugins.plugin_utils.layout_change import change, disturbs, facts
+from ansible_collections.carveout.memory.plugins.plugin_utils.layout_change import (
+    booted_with,
+    change,
+    disturbs,
+    facts,
+)
 
 
 def assessed(host: Host, layout: Layout) -> dict[str, Any]:
     """Fields of a record. Raises CarveoutError where the committed layout cannot be read."""
     previous = committed_layout(host)
     found = change(host, previous, layout, GIB)
+    # a run that was stopped after the reboot: it goes on with that boot
+    reboots = found.reboots and not (layout.arguments and booted_with(host, layout))
     unknown = previous is None and host.committed is not None
     return {
         **described(layout),
         "previous": host.committed or "",
-        "reboots": found.reboots,
-        "disturbs": found.reboots or unknown or disturbs(previous, layout),
+        "reboots": reboots,
+        "disturbs": reboots or unknown or disturbs(previous, layout),
         "changes": found.lines,
     }
 

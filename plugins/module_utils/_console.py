@@ -10,7 +10,6 @@ This module util is PRIVATE to the collection.
 
 from __future__ import annotations
 
-import errno
 import json
 import time
 from typing import Any
@@ -20,6 +19,7 @@ from ._boot.loader import read_loader
 from ._boot.state import LoaderState
 from ._boot.trial import leftovers
 from ._dax.current import current_layout_id
+from ._errors import NotPossible
 from ._expectations import expectations, unmet
 from ._host.tree import read_host
 from ._host_files import known_files, stored_layout_ids
@@ -46,6 +46,7 @@ def rollback(system: System, augeas: Any, to: str, *, dry_run: bool, reboot: boo
             after = "; then it would have to reboot" if planned.reboot_required else ""
             _say(f"going back to {name} takes {len(planned.actions)} steps{after}; nothing was changed")
             return 0
+        _check_writable(system)
         roll_back(system, augeas, planned, time.sleep, commit=True)
     if not planned.reboot_required:
         return _verified(system, augeas, planned.layout)
@@ -132,12 +133,19 @@ def _pending(system: System, augeas: Any, state: LoaderState, committed: str | N
     return steps
 
 
-def explain(error: OSError) -> str:
-    """An error of the system's with what helps on a console."""
-    text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    if error.errno == errno.EROFS:
-        return f"{text}; 'mount -o remount,rw /' first"
-    return text
+def _check_writable(system: System) -> None:
+    """Raise :class:`NotPossible` where a disk is read-only, as it is in a shell that the kernel started."""
+    options = {}
+    for line in (system.read("/proc/self/mounts") or "").splitlines():
+        fields = line.split(" ")
+        if len(fields) > 3:
+            options[fields[1]] = fields[3].split(",")
+    for place in ("/", "/usr", "/etc", "/boot"):
+        if "ro" in options.get(place, ()):
+            message = (
+                f"{place} is mounted read-only; 'mount -o remount,rw {place}' first. Nothing was changed"
+            )
+            raise NotPossible.of("", "read-only", message)
 
 
 def _say(text: str) -> None:

@@ -82,9 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"carveout: {problem}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        from ._console import explain
-
-        print(f"carveout: {explain(error)}", file=sys.stderr)
+        print(f"carveout: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -184,7 +184,7 @@ def without_systemd(host: RollbackHost) -> None:
     host.await_boot(boot)
     said = host.text("/root/said")
     for words in (
-        "Read-only file system; 'mount -o remount,rw /' first",
+        "/ is mounted read-only; 'mount -o remount,rw /' first. Nothing was changed",
         f"committed     {carved.second}",
         "the next boot is for no layout; rebooting",
     ):

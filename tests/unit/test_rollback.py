@@ -352,6 +352,25 @@ def test_where_no_systemd_runs_none_is_asked(host: Host) -> None:
         host.back("none")
 
 
+def test_a_disk_that_is_read_only_is_told_before_anything_is_tried(host: Host) -> None:
+    mounts = host.tree / "proc/self/mounts"
+    mounts.parent.mkdir()
+    before = host.files()
+    lines = ["/dev/vda1 / ext4 rw,relatime 0 0", "/dev/vda2 /boot ext4 rw 0 0"]
+    for line, place in ((lines[0], "/"), (lines[1], "/boot")):
+        mounts.write_text("\n".join(lines).replace(line, line.replace(" rw", " ro")) + "\n")
+        with pytest.raises(
+            NotPossible, match=f"{place} is mounted read-only; 'mount -o remount,rw {place}' first"
+        ):
+            _console.rollback(host.system, host.augeas, "none", dry_run=False, reboot=False)
+    assert _console.rollback(host.system, host.augeas, "none", dry_run=True, reboot=False) == 0
+    assert host.files() == before
+    # a disk that was remounted shows its last state
+    mounts.write_text("rootfs / rootfs ro 0 0\n" + "\n".join(lines) + "\n")
+    assert _console.rollback(host.system, host.augeas, "none", dry_run=False, reboot=False) == 0
+    assert host.files() == host.bare
+
+
 def test_the_console_says_what_it_does(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     def say(to: str, **more: Any) -> str:
         options = {"dry_run": False, "reboot": False, **more}

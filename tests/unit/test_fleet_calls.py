@@ -136,3 +136,34 @@ def test_metrics_are_left_where_something_was_to_be_done(fleet: Path) -> None:
     assert f'carveout_committed_layout_info{{id="{wanted.strip()}"}} 1' in text
     assert "carveout_drift 0" in text
     files[0].unlink()
+
+
+def test_a_kernel_that_the_layout_was_not_verified_with_is_verified_and_recorded(fleet: Path) -> None:
+    verified = fleet / "h0000/root/etc/carveout/verified"
+    text = verified.read_text()
+    assert text.endswith(f" {faked.KERNEL}\n")
+    verified.write_text(text.replace(faked.KERNEL, "6.1.0-old"))
+    said, calls = play(fleet, 2)
+    assert len(calls["h0000"]) > SETTLED == len(calls["h0001"])
+    assert verified.read_text() == text
+    assert [" changed=1 " in line for line in said.partition("PLAY RECAP")[2].splitlines()[1:3]] == [
+        True,
+        False,
+    ]
+    (fleet / "h0000/calls").unlink()
+    _, calls = play(fleet, 1)
+    assert len(calls["h0000"]) == SETTLED
+
+
+def test_a_kernel_that_boots_next_is_warned_of_with_nothing_to_do(fleet: Path) -> None:
+    menu = fleet / "h0000/root/boot/grub/grub.cfg"
+    text = menu.read_text()
+    assert 'set default="0"' in text
+    menu.write_text(text.replace('set default="0"', 'set default="advanced-1>linux-6.1.0-old-advanced-1"'))
+    said, calls = play(fleet, 2)
+    menu.write_text(text)
+    words = " ".join(said.split())
+    assert len(calls["h0000"]) == len(calls["h0001"]) == SETTLED
+    assert words.count("the kernel 6.1.0-old boots next") == 1
+    assert f"was verified with {faked.KERNEL}. It is predicted to do the same" in words
+    assert said.count("changed=0 ") == 2

@@ -8,7 +8,8 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ansible_collections.carveout.memory.lab.errors import LabError
 from tests.safety.host import SafetyHost, plan
@@ -19,7 +20,7 @@ from . import files
 #: GRUB empties the choice there when it has followed one, and leaves its name.
 _ENVIRONMENT = "/boot/grub/grubenv"
 #: No boot here is meant to fail, however slow the machine is.
-_PATIENT = {"carveout_trial_minutes": 15, "carveout_reboot_timeout": 1800}
+_PATIENT: dict[str, Any] = {"carveout_trial_minutes": 15, "carveout_reboot_timeout": 1800}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,9 +63,9 @@ def _run(host: SafetyHost) -> None:
     print(f"ok  {len(after)} files as before, byte for byte, with owners and modes", flush=True)
 
 
-def _told(what: str, step: object, host: SafetyHost, *more: object) -> None:
+def _told(what: str, step: Callable[..., None], host: SafetyHost, *more: int) -> None:
     started = time.monotonic()
-    step(host, *more)  # type: ignore[operator]
+    step(host, *more)
     print(f"ok  {what} ({time.monotonic() - started:.0f} s)", flush=True)
 
 

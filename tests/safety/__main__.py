@@ -18,7 +18,7 @@ from tests.tenant.host import TenantError, must
 
 from .faults import FAULTS
 from .host import FIRST, SafetyHost
-from .prepared import BEFORE, ENABLE, FILES
+from .prepared import ENABLE, FILES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,7 +84,6 @@ def _carved(host: SafetyHost) -> None:
     if host.committed():
         return
     started = time.monotonic()
-    host.run("sh", "-ec", BEFORE)
     host.send(FILES)
     host.run("sh", "-ec", ENABLE)
     job = host.site(FIRST, carveout_trial_minutes=15)

@@ -42,7 +42,7 @@ FAULTS: dict[str, Callable[[SafetyHost], None]] = {
     "crashed": trials.crashed,
     "map": trials.memory_map,
     "no-devices": trials.no_devices,
-    "update-grub-fails": trials.update_grub_fails,
+    "menu-fails": trials.menu_fails,
     "commit-killed": trials.commit_killed,
     "disk-full": trials.disk_full,
     "killed-before-trial": stopped.before_trial,

@@ -10,10 +10,10 @@ _JOURNAL = "[Journal]\nStorage=persistent\nSyncIntervalSec=1s\n"
 FREEZE = "systemd.wants=safety-freeze.service"
 CRASH = "systemd.wants=safety-crash.service"
 FULL = "systemd.wants=safety-full.service"
-#: and what update-grub does in that trial
-FAILS, KILLS, STOPS = (f"safety.update_grub={how}" for how in ("fails", "kills", "stops"))
-#: There while update-grub stands still, and when it has killed.
-STANDS_STILL = "/run/safety-update-grub"
+#: and what making the menu does in that trial
+FAILS, KILLS, STOPS = (f"safety.menu={how}" for how in ("fails", "kills", "stops"))
+#: There while it stands still, and when it has killed.
+STANDS_STILL = "/run/safety-menu"
 FILLED = "/safety-full"
 
 
@@ -44,25 +44,29 @@ _FULL = (
     "mount -t tmpfs tmpfs /tmp; fallocate -l $$(($$(stat -f -c %%f /) * 4096 - 1048576)) /safety-full;"
     " dd if=/dev/zero bs=4k 2>/dev/null >> /safety-full || true; sync"
 )
-_UPDATE_GRUB = f"""\
+#: Killed is the parent of grub-mkconfig, as soon as the menu that GRUB reads has what is on trial.
+_MENU = f"""\
 #!/bin/sh
-# Fails in trials of tests; else the program of its name.
+# Fails in trials of tests; else it adds nothing to the menu.
+set -e
 case " $(cat /proc/cmdline) " in
 *' {FAILS} '*)
-    echo 'update-grub: nothing can be read here' >&2
+    echo 'safety: nothing can be read here' >&2
     exit 1
     ;;
 *' {KILLS} '*)
-    /usr/sbin/update-grub.real "$@" || exit
-    [ -e {STANDS_STILL} ] || kill -KILL "$PPID"
+    [ ! -e {STANDS_STILL} ] || exit 0
     touch {STANDS_STILL}
+    ours=$(grep -o 'carveout.layout=[0-9a-f]*' /proc/cmdline)
+    module=$(sed -n 's/^PPid:[^0-9]*//p' "/proc/$PPID/status")
+    setsid sh -c "until grep -q '$ours' /boot/grub/grub.cfg; do :; done; kill -KILL $module" \\
+        < /dev/null > /dev/null 2>&1 &
     ;;
 *' {STOPS} '*)
     sync
     touch {STANDS_STILL}
     exec sleep 600
     ;;
-*) exec /usr/sbin/update-grub.real "$@" ;;
 esac
 """
 
@@ -71,10 +75,8 @@ FILES = {
     "/etc/systemd/system/safety-freeze.service": _unit("Freeze systemd", _FREEZE),
     "/etc/systemd/system/safety-crash.service": _unit("Crash systemd", _CRASH),
     "/etc/systemd/system/safety-full.service": _unit("Fill the disk", _FULL),
-    "/usr/sbin/update-grub": (_UPDATE_GRUB.encode(), 0o755),
+    "/etc/grub.d/99_safety": (_MENU.encode(), 0o755),
 }
-#: Before and after the files are there.
-BEFORE = "mv /usr/sbin/update-grub /usr/sbin/update-grub.real"
 ENABLE = (
     "mkdir -p /var/log/journal && systemctl unmask systemd-journal-flush.service && systemctl daemon-reload"
 )

@@ -75,7 +75,7 @@ def verified(host: SafetyHost) -> None:
 
 
 def committing(host: SafetyHost) -> None:
-    """the run is killed and the power cut while update-grub runs: the drop-in is written, the menu is not"""
+    """the run is killed and the power cut while the menu is made: the drop-in is written, the menu is not"""
     before, wanted = host.measure(), host.wanted()
     run = host.begin(wanted, carveout_trial_arguments=[PANIC, STOPS], carveout_trial_minutes=10)
     try:

@@ -136,11 +136,9 @@ def no_devices(host: SafetyHost) -> None:
     _failing(host, (PANIC, "module_blacklist=dax_hmem"), ("dax",))
 
 
-def update_grub_fails(host: SafetyHost) -> None:
-    """the trial is verified, and update-grub fails in the commit"""
-    _failing(
-        host, (PANIC, FAILS), ("update-grub failed with status 1 (update-grub: nothing can be read here)",)
-    )
+def menu_fails(host: SafetyHost) -> None:
+    """the trial is verified, and grub-mkconfig fails in the commit"""
+    _failing(host, (PANIC, FAILS), ("failed with status 1", "safety: nothing can be read here"))
 
 
 def commit_killed(host: SafetyHost) -> None:

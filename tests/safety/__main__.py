@@ -17,7 +17,7 @@ from ansible_collections.carveout.memory.lab.errors import LabError
 from tests.tenant.host import TenantError, must
 
 from .faults import FAULTS
-from .host import FIRST, SafetyHost
+from .host import FIRST, OTHER, SafetyHost
 from .prepared import ENABLE, FILES
 
 
@@ -81,12 +81,12 @@ def _step(name: str) -> str:
 def _carved(host: SafetyHost) -> None:
     """A host with a layout of ours, which a trial boot brought."""
     host.up()
-    if host.committed():
-        return
     started = time.monotonic()
     host.send(FILES)
     host.run("sh", "-ec", ENABLE)
-    job = host.site(FIRST, carveout_trial_minutes=15)
+    # a host that was kept has the committed layout, but may have it from another state of this checkout
+    kept = bool(host.committed()) and host.wanted() is FIRST
+    job = host.site(OTHER if kept else FIRST, carveout_trial_minutes=15)
     must(job.ok, f"the main job failed:\n{job.said[-4000:]}")
     print(f"== carved: {time.monotonic() - started:.0f} s", flush=True)
 

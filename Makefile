@@ -63,7 +63,7 @@ molecule: setup ## the scenario `default`, on the lab's virtual host
 tenant-test: setup ## what tenants see: machines in every device, live changes, kexec, a power cut; about 30 minutes
 	@python -m tests.tenant
 
-safety-test: setup ## trial boots that fail, and the host that is as before each time; about 20 minutes
+safety-test: setup ## trial boots that fail, and the host that is as before each time; 2 to 10 minutes for each of 23
 	@python -m tests.safety
 
 changes-test: setup ## another kernel, other memory, hand-written arguments, a kernel that claims dmemfs; about an hour

@@ -42,10 +42,13 @@ def booted(layout: Layout, host: Host) -> list[Expectation]:
 def next_boot(layout: Layout, host: Host) -> list[Expectation]:
     """In the entry that boots next; nothing where the boot loader could not be read.
 
-    Nor while the layout boots on trial: only when it was verified do its arguments go there.
+    Nor while the layout boots on trial: only when it was verified do its arguments go there. A trial may be of the
+    committed layout, where a run was stopped that had made another one's arguments permanent; it goes on as long as it
+    is prepared.
     """
     words = split(host.cmdline)
-    trial = TRIAL_ARGUMENT in words and layout_id(words) == layout.id and host.committed != layout.id
+    goes_on = host.committed != layout.id or bool(host.state.get("loader", {}).get("trial"))
+    trial = TRIAL_ARGUMENT in words and layout_id(words) == layout.id and goes_on
     if host.boot_arguments is None or trial:
         return []
     return _line("next boot", "next boot: ", "the entry that boots next", layout, host.boot_arguments)

@@ -84,8 +84,8 @@ class Others:
         tree.run = self.run
 
     def run(self, argv: Sequence[str]) -> Completed:
-        if argv[0].endswith("update-grub"):
-            return self.generate()
+        if argv[0].endswith("grub-mkconfig"):
+            return self.generate(argv)
         if "--target=fs" in argv:
             return Completed(0, "ext2\n", "")
         if argv[:2] in (["systemctl", "enable"], ["systemctl", "disable"]):
@@ -104,14 +104,14 @@ class Others:
         # no unit is running
         return Completed(3 if "is-active" in argv else 0, "", "")
 
-    def generate(self) -> Completed:
+    def generate(self, argv: Sequence[str]) -> Completed:
         """As grub-mkconfig: what 00_tuned prints comes first; mode 0444 (Debian) stays what the file has."""
-        done: Completed = self.real(["/usr/sbin/update-grub"])
+        done: Completed = self.real(argv)
         script = self.root / "etc/grub.d/00_tuned"
         if done.status == 0 and script.exists():
             text = script.read_text().replace("/etc/tuned", f"{self.root}/etc/tuned")
             header = RealSystem().run(["sh", "-c", text]).stdout
-            menu = self.root / MENU.lstrip("/")
+            menu = self.root / argv[-1].lstrip("/") if "-o" in argv else self.root / MENU.lstrip("/")
             save = 'if [ "${next_entry}" ]; then\n  set next_entry=\n  save_env next_entry\nfi\n'
             read = "if [ -f ${config_directory}/custom.cfg ]; then\n  source ${config_directory}/custom.cfg\nfi\n"
             menu.write_text(header + menu.read_text() + save + read)
@@ -124,11 +124,11 @@ class Others:
         file.chmod(mode)
 
     def listing(self) -> dict[str, tuple[Any, ...]]:
-        """Everything that there is, but /proc and times."""
+        """Everything that outlives a boot, but times."""
         found: dict[str, tuple[Any, ...]] = {}
         for path in sorted(self.root.rglob("*")):
             name, status = f"/{path.relative_to(self.root)}", path.lstat()
-            if not name.startswith("/proc"):
+            if not name.startswith(("/proc", "/run")):
                 content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
                 target = os.readlink(path) if path.is_symlink() else ""
                 found[name] = (stat.filemode(status.st_mode), status.st_uid, status.st_gid, content, target)
@@ -182,7 +182,7 @@ def others(tree: Any) -> Others:
     )
     found.put(ENVIRONMENT, BLOCK.ljust(1024, "#"), 0o600)
     (found.root / MENU.lstrip("/")).chmod(0o600)
-    found.generate()
+    found.generate(["/usr/sbin/grub-mkconfig"])
     tree.boot()
     return found
 
@@ -204,7 +204,7 @@ def test_real_files_of_others_stay_as_they_are(others: Others, mask: int) -> Non
         # nobody but root writes what is ours; nothing in it is a secret, and the folders can be looked into
         for path in listing.keys() - bare.keys():
             mode = listing[path][0]
-            is_program = path.endswith(".pyz")
+            is_program = path.endswith(".pyz") or path == "/usr/sbin/carveout"
             assert mode in ("drwxr-xr-x", "lrwxrwxrwx", "-rwxr-xr-x" if is_program else "-rw-r--r--"), (
                 path,
                 mode,
@@ -225,7 +225,7 @@ def test_a_trial_that_failed_leaves_everything_as_it_was(others: Others) -> None
 
 def test_a_conflict_is_named_with_its_file_and_line_and_nothing_is_changed(others: Others) -> None:
     others.put(files.CONFLICTING, files.CONFLICT)
-    others.generate()
+    others.generate(["/usr/sbin/grub-mkconfig"])
     found = [(f.argument, f.file, f.line) for f in others.tree.state().foreign if f.file]
     assert (files.CONFLICT_ARGUMENT, files.CONFLICTING, files.CONFLICT_LINE) in found
     assert ("memmap=1M%0x4000000-1+2", f"{files.DROP_INS}/10-memory.cfg", 3) in found
@@ -260,7 +260,7 @@ def test_whatever_others_have_there_stays_byte_for_byte(
 ) -> None:
     root = tmp_path_factory.mktemp("host")
     others = Others(type(tree)(root, augeas))
-    for path in ("etc/default/grub", "usr/sbin/grub-mkconfig", "usr/sbin/update-grub"):
+    for path in ("etc/default/grub", "usr/sbin/grub-mkconfig"):
         others.put(f"/{path}", (tree.root / path).read_text())
     for name, (lines, end, mode) in given.items():
         others.put(f"{files.DROP_INS}/{name}", "\n".join(lines) + end, mode)
@@ -271,7 +271,7 @@ def test_whatever_others_have_there_stays_byte_for_byte(
     ):
         others.put(path, text)
     others.put("/etc/tuned/bootcmdline", files.BOOTCMDLINE)
-    done = others.generate()
+    done = others.generate(["/usr/sbin/grub-mkconfig"])
     assert done.status == 0, done
     others.tree.boot()
     bare = others.listing()

@@ -64,6 +64,9 @@ def test_the_next_boot_counts_only_where_it_is_known(layout: Layout, carved: dic
     assert "next boot" not in {e.subject for e in found}
 
 
+LOADER = {"kind": "grub", "problem": "", "drop_in": "", "drop_in_text": "", "owned": []}
+
+
 def test_on_trial_the_next_boot_is_none_of_the_layouts_until_it_is_committed(
     layout: Layout, carved: dict[str, Any]
 ) -> None:
@@ -73,6 +76,9 @@ def test_on_trial_the_next_boot_is_none_of_the_layouts_until_it_is_committed(
     assert messages(layout, carved) == []
     carved["committed"] = layout.id
     assert any("the entry that boots next names no layout" in message for message in messages(layout, carved))
+    # a run was stopped that had made another layout's arguments permanent, and the next one tries the committed one
+    carved["state"]["loader"] = {**LOADER, "trial": "1764000000000000000"}
+    assert messages(layout, carved) == []
 
 
 def test_memory_added_from_elsewhere_is_no_fault(layout: Layout, carved: dict[str, Any]) -> None:

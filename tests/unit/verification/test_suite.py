@@ -70,7 +70,7 @@ def test_a_carved_host_passes_and_the_report_is_complete(
     junit = tmp_path / "reports" / "h1.xml"
     result = run_suite({"h1": LOCAL}, {"h1": layout.to_json()}, junit=str(junit))
     assert (result.passed, result.failures) == (True, ()), result.output
-    assert result.tests == 11
+    assert result.tests == 12
     assert result.hosts["h1"]["id"] == layout.id
     assert len(result.hosts["h1"]["expectations"]) > 50
     assert all(expectation["met"] for expectation in result.hosts["h1"]["expectations"])
@@ -201,7 +201,7 @@ def test_an_operators_own_run(
     options = ("--hosts=ansible://all", f"--ansible-inventory={inventory}", f"--carveout-layouts={folder}")
     passed = pytest_run(tmp_path, *options)
     assert passed.returncode == 0, passed.stdout
-    assert "11 passed" in passed.stdout
+    assert "12 passed" in passed.stdout
     (folder / "h1.json").rename(folder / "h2.json")
     refused = pytest_run(tmp_path, *options)
     assert refused.returncode == 4

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from tests.changes.kernel_package import kernel_package
 from tests.safety.host import plan
@@ -52,7 +53,7 @@ def _panic(host: BootHost) -> None:
     before = host.measure()
     committed = host.run("cat", "/etc/carveout/committed").strip()
     arguments = ["panic=10", "rdinit=/nonexistent"]
-    others = {"carveout_trial_minutes": 5, "carveout_reboot_timeout": _TIMEOUT}
+    others: dict[str, Any] = {"carveout_trial_minutes": 5, "carveout_reboot_timeout": _TIMEOUT}
     job = host.site(plan(_OTHER), carveout_trial_arguments=arguments, **others)
     must(not job.ok, f"the run succeeded:\n{job.said[-3000:]}")
     for words in (

@@ -40,7 +40,7 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 	ruff format --check
 	mypy --package $(COLLECTION).plugins
 	mypy tools lab bench tests/kernel tests/fuzz tests/loaders tests/tenant tests/safety tests/changes tests/rollback \
-		tests/powercut tests/rollout tests/boots tests/others
+		tests/powercut tests/rollout tests/boots tests/others tests/steps.py
 	yamllint --strict .
 	ansible-lint --offline
 

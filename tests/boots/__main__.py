@@ -8,15 +8,11 @@ From nothing to a committed layout by one reboot; a trial that panics; a kernel 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 
-from ansible_collections.carveout.memory.lab.errors import LabError
 from ansible_collections.carveout.memory.lab.flavour import FLAVOURS, Flavour
-from tests.kernel.packages import PackageError
-from tests.tenant.host import TenantError
+from tests import steps
 
 from .host import BootHost
 from .steps import STEPS
@@ -24,43 +20,24 @@ from .steps import STEPS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 where all is as it has to be, 1 where something is not, 2 where it could not be tried."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.boots",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=f"{__doc__}\nsteps, all by default, each on what the one before left:\n"
-        + "\n".join(f"  {name:<9} {step.__doc__}" for name, step in STEPS.items()),
+    told = {name: step.__doc__ or "" for name, step in STEPS.items()}
+    parser = steps.parser_of(
+        "python -m tests.boots", f"{__doc__}Each step is on what the one before left.", "boots", told
     )
-    parser.add_argument("step", nargs="*", type=_step, metavar="STEP")
     parser.add_argument(
         "--on", action="append", type=_flavour, metavar="FIRMWARE:LOADER",
         help=f"default: {' '.join(map(_named, FLAVOURS))}",
     )  # fmt: skip
-    parser.add_argument("--name", default="boots", help="the lab's machine (default: boots)")
-    parser.add_argument("--keep", action="store_true", help="leave the machine as it is afterwards")
     options = parser.parse_args(arguments)
     return max(_try(options, flavour) for flavour in options.on or FLAVOURS)
 
 
 def _try(options: argparse.Namespace, flavour: Flavour) -> int:
-    host = BootHost(options.name, flavour)
-    try:
+    def work(host: BootHost) -> None:
         host.up()
-        for name in options.step or STEPS:
-            started = time.monotonic()
-            STEPS[name](host)
-            print(f"== {_named(flavour)} {name}: {time.monotonic() - started:.0f} s", flush=True)
-    except TenantError as error:
-        print(f"FAILED: {_named(flavour)}: {error}", file=sys.stderr)
-        return 1
-    except (LabError, PackageError, OSError, subprocess.SubprocessError) as error:
-        print(f"error: {_named(flavour)}: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if options.keep:
-            host.hang_up()
-        else:
-            host.destroy()
-    return 0
+        steps.timed(host, STEPS, options.step or STEPS)
+
+    return steps.judged(BootHost(options.name, flavour), options.keep, work, f"{_named(flavour)}: ")
 
 
 def _named(flavour: Flavour) -> str:
@@ -72,12 +49,6 @@ def _flavour(text: str) -> Flavour:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(map(_named, FLAVOURS))}")
     return found
-
-
-def _step(name: str) -> str:
-    if name not in STEPS:
-        raise argparse.ArgumentTypeError(f"there is no step {name!r}; there are: {', '.join(STEPS)}")
-    return name
 
 
 if __name__ == "__main__":

@@ -4,20 +4,14 @@
 
 from __future__ import annotations
 
-import argparse
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
 
-from ansible_collections.carveout.memory.lab.errors import LabError
-from tests.kernel.packages import PackageError
+from tests import steps
 from tests.rollback.host import RollbackHost
-from tests.tenant.host import TenantError
 
 from . import adopt, dmemfs, kernel, memory
 
-_STEPS: dict[str, tuple[Callable[[RollbackHost], None], str]] = {
+_STEPS: steps.Steps[RollbackHost] = {
     "kernel": (
         kernel.run,
         "a second kernel: warned of, held to the layout, recorded; and one that does not hold",
@@ -28,44 +22,5 @@ _STEPS: dict[str, tuple[Callable[[RollbackHost], None], str]] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """0 where all is as it has to be, 1 where something is not, 2 where it could not be tried."""
-    steps = "\n".join(f"  {name:<10} {what}" for name, (_run, what) in _STEPS.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.changes",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=f"{__doc__}\n\nsteps, all by default:\n{steps}",
-    )
-    parser.add_argument("step", nargs="*", type=_step, metavar="STEP")
-    parser.add_argument("--name", default="changes", help="the lab's machine (default: changes)")
-    parser.add_argument("--keep", action="store_true", help="leave the machine as it is afterwards")
-    options = parser.parse_args(arguments)
-    host = RollbackHost(options.name)
-    try:
-        host.up()
-        for name in options.step or _STEPS:
-            started = time.monotonic()
-            _STEPS[name][0](host)
-            print(f"== {name}: {time.monotonic() - started:.0f} s", flush=True)
-    except TenantError as error:
-        print(f"FAILED: {error}", file=sys.stderr)
-        return 1
-    except (LabError, PackageError, OSError, subprocess.SubprocessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if options.keep:
-            host.hang_up()
-        else:
-            host.destroy()
-    return 0
-
-
-def _step(name: str) -> str:
-    if name not in _STEPS:
-        raise argparse.ArgumentTypeError(f"there is no step {name!r}; there are: {', '.join(_STEPS)}")
-    return name
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(steps.run("changes", __doc__, _STEPS, RollbackHost))

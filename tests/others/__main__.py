@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.carveout.memory.lab.errors import LabError
+from tests import steps
 from tests.safety.host import SafetyHost, plan
-from tests.tenant.host import TenantError, must
+from tests.tenant.host import must
 
 from . import files
 
@@ -25,29 +23,12 @@ _PATIENT: dict[str, Any] = {"carveout_trial_minutes": 15, "carveout_reboot_timeo
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 where all is as it has to be, 1 where something is not, 2 where it could not be tried."""
-    parser = argparse.ArgumentParser(prog="python -m tests.others", description=__doc__)
-    parser.add_argument("--name", default="others", help="the lab's machine (default: others)")
-    parser.add_argument("--keep", action="store_true", help="leave the machine as it is afterwards")
-    options = parser.parse_args(arguments)
-    host = SafetyHost(options.name)
-    try:
-        host.up()
-        _run(host)
-    except TenantError as error:
-        print(f"FAILED: {error}", file=sys.stderr)
-        return 1
-    except (LabError, OSError, subprocess.SubprocessError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    finally:
-        if options.keep:
-            host.hang_up()
-        else:
-            host.destroy()
-    return 0
+    options = steps.parser_of("python -m tests.others", __doc__, "others").parse_args(arguments)
+    return steps.judged(SafetyHost(options.name), options.keep, _run)
 
 
 def _run(host: SafetyHost) -> None:
+    host.up()
     _told("others' files", _put, host)
     before, line = host.files(), host.run("cat", "/proc/cmdline").split("\n")[0]
     _told("a conflict", _refused, host)

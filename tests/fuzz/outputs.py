@@ -41,7 +41,7 @@ ARGUMENTS = re.compile(
 )
 #: Every path that a layout can have a host write.
 PATHS = re.compile(
-    r"/usr/lib/carveout/carveout-[0-9.]+\.pyz|/etc/carveout/committed|/etc/carveout/layouts/[0-9a-f]{16}\.json"
+    r"/usr/lib/carveout/carveout-[0-9.]+\.pyz|/usr/sbin/carveout|/etc/carveout/(?:committed|previous|verified)|/etc/carveout/layouts/[0-9a-f]{16}\.json"
     r"|/etc/systemd/system/(?:carveout-dax\.service|carveout\.target|carveout\.target\.d/mounts\.conf"
     r"|carveout-dmemfs\.service|carveout-dmemfs-owner\.service|multi-user\.target\.wants/carveout\.target"
     r"|[A-Za-z0-9_.:\\-]+\.mount|[A-Za-z0-9][A-Za-z0-9_.:@-]*\.service\.d/50-carveout\.conf)"

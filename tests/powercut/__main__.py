@@ -4,7 +4,8 @@
 
 ``record`` runs the main job on the lab's machine and keeps every write to its disk; ``replay`` holds the disk after
 each of them to what GRUB and Linux would find; ``boot`` boots the disk as it was in the middle of changes; ``cut`` cuts
-a running machine's power in the middle of a run. After each boot the next run has to lead to the layout.
+a running machine's power in the middle of a run. After each boot the next run has to lead to the layout. ``control``
+does the same to update-grub by itself, which truncates the menu: there the replay has to find moments without one.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from pathlib import Path
 
 from ansible_collections.carveout.memory.lab.disk import PARTITION_START
 from ansible_collections.carveout.memory.lab.errors import LabError
-from tests.tenant.host import TenantError
+from tests.tenant.host import TenantError, must
 
 from .cuts import boot_between, cut_runs
-from .record import CutHost, Recorded, record
+from .record import CutHost, Recorded, record, record_plain
 from .replay import Replay, Result
 from .writes import Recording
 
-_STEPS = ("record", "replay", "boot", "cut")
+_STEPS = ("control", "record", "replay", "boot", "cut")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--name", default="powercut", help="the lab's machine (default: powercut)")
     parser.add_argument(
-        "--linux-every", type=int, default=10, metavar="N", help="look as Linux at each Nth flush"
+        "--linux-every", type=int, default=1, metavar="N", help="look as Linux at each Nth flush"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the writes that are lost out of order")
     options = parser.parse_args(arguments)
@@ -50,7 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for step in options.step or _STEPS:
             started = time.monotonic()
-            if step == "record":
+            if step == "control":
+                host.destroy()
+                folder = options.folder.with_name(f"{options.folder.name}-control")
+                found = _replay(record_plain(host, folder), options)
+                host.destroy()
+                host = CutHost(options.name)
+                must(bool(found.problems), "the replay finds nothing wrong with update-grub")
+                print("ok  of update-grub the replay finds moments without a whole menu", flush=True)
+            elif step == "record":
                 host.destroy()
                 record(host, options.folder)
             elif step == "replay":
@@ -75,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _replay(recorded: Recorded, options: argparse.Namespace) -> Result:
-    disk = options.folder / "replayed.raw"
+    disk = recorded.base.with_name("replayed.raw")
     source = f"driver=raw,offset={PARTITION_START},file.driver=file,file.filename={recorded.base}"
     subprocess.run(["qemu-img", "convert", "--image-opts", source, "-O", "raw", str(disk)], check=True)
     try:

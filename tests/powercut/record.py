@@ -135,11 +135,7 @@ def record(host: CutHost, folder: Path) -> Recorded:
     none = host.line()
     host.to("A")
     names = {"none": none, "A": permanent(host.line())}
-    host.down()
-    folder.mkdir(parents=True, exist_ok=True)
-    convert(host.folder / "disk.qcow2", folder / "base.raw", "raw")
-    host.record = True
-    host.up()
+    _begin(host, folder)
     host.to("B")
     names |= {"trial of B": host.line(), "B": permanent(host.line())}
     host.to("A", trial=False)
@@ -147,13 +143,39 @@ def record(host: CutHost, folder: Path) -> Recorded:
     job = host.play("carveout.memory.rollback", {"carveout_reboot_timeout": 600})
     must(job.ok, f"the rollback failed:\n{job.said[-4000:]}")
     must(host.line() == none, f"the host runs with {host.line()}")
-    host.down()
-    (host.folder / "writes.log").rename(folder / "writes.log")
     layouts = {}
     for name in ("A", "B", "A again"):
         arguments = split(names[name])
         first = next(i for i, token in enumerate(arguments) if token.startswith("carveout.layout="))
         layouts[layout_id(arguments) or ""] = " ".join(arguments[first:])
+    return _end(host, folder, names, layouts)
+
+
+def record_plain(host: CutHost, folder: Path) -> Recorded:
+    """Record update-grub by itself, on a host without Carveout.
+
+    Its ``cat`` fills the menu that was truncated before; by then somebody else has had the disk synced.
+    """
+    host.up()
+    names = {"none": host.line()}
+    _begin(host, folder)
+    host.send({"/root/slow/cat": (b'#!/bin/sh\n/usr/bin/sync\nexec /usr/bin/cat "$@"\n', 0o755)})
+    host.run("sh", "-c", "PATH=/root/slow:$PATH update-grub")
+    return _end(host, folder, names, {})
+
+
+def _begin(host: CutHost, folder: Path) -> None:
+    """Keep the disk as it is, and start the machine again so that every further write is kept."""
+    host.down()
+    folder.mkdir(parents=True, exist_ok=True)
+    convert(host.folder / "disk.qcow2", folder / "base.raw", "raw")
+    host.record = True
+    host.up()
+
+
+def _end(host: CutHost, folder: Path, names: Mapping[str, str], layouts: Mapping[str, str]) -> Recorded:
+    host.down()
+    (host.folder / "writes.log").rename(folder / "writes.log")
     facts = {"names": {line: name for name, line in names.items()}, "layouts": layouts}
     (folder / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
     return Recorded.load(folder)

@@ -86,9 +86,10 @@ def test_a_canary_that_fails_stops_it_and_a_second_run_goes_on(
     assert done.by("committed") == HOSTS and done.report["complete"] is True
     assert [len(boots(fleet / name)) for name in HOSTS] == [1, 1, 1, 1]
     assert "drain h0003 1" not in seen(tmp_path)
-    assert [line for line in seen(tmp_path) if line.startswith("drain")] == [
-        "drain h0000 0", "drain h0002 0", "drain h0001 0"
-    ]  # fmt: skip
+    drained = [line for line in seen(tmp_path) if line.startswith("drain")]
+    # two of one batch are drained at the same time
+    assert sorted(drained[:2]) == ["drain h0000 0", "drain h0002 0"]
+    assert drained[2:] == ["drain h0001 0"]
     for name in HOSTS[:3]:
         steps = [line.split()[0] for line in seen(tmp_path) if name in line]
         assert steps == ["drain", "restore", "health"]
